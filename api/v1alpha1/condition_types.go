@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Condition types.
+const (
+	// ConditionReady sums a resource up. On a ReporterEndpoint it is True while Reporter answers and accepts the
+	// credentials. On a ReporterConnection it is True while Reporter shows the connection; while a deletion is held it is
+	// False with the reason of the hold.
+	ConditionReady = "Ready"
+
+	// ConditionDeletionBlocked is on a deleted ReporterConnection, and True, for as long as its deletion is held. Its
+	// reason and message say what it waits for, its lastTransitionTime since when. It never has to be removed by hand:
+	// it goes away with the resource.
+	ConditionDeletionBlocked = "DeletionBlocked"
+)
+
+// Reasons of the conditions Ready and DeletionBlocked: a closed set. Each says what the user can do about it.
+//
+// Every hold of a deletion also ends with spec.deletionPolicy: Retain on the deleting resource, which leaves the
+// connection in Reporter, or with another spec.endpointRef.
+const (
+	// ReasonAvailable: all is well. On a ReporterConnection, Reporter shows the connection; on a ReporterEndpoint,
+	// Reporter answers and accepts the credentials.
+	ReasonAvailable = "Available"
+
+	// ReasonConnectionNotFound: Reporter has no live connection of this id for the tenant of the credentials. Soft deletion
+	// is final, so create a connection in Reporter and a new resource with its id; or correct the endpoint.
+	ReasonConnectionNotFound = "ConnectionNotFound"
+
+	// ReasonJobInProgress: jobs in Reporter, pending or processing, read from the connection. The deletion goes on by
+	// itself when they have ended. A job whose worker died blocks for ever: it has to be ended in Reporter.
+	ReasonJobInProgress = "JobInProgress"
+
+	// ReasonConflict: Reporter refuses the deletion because of a conflict it gives no known code for. The message names the
+	// code; the operator tries again by itself.
+	ReasonConflict = "Conflict"
+
+	// ReasonNotDeletable: Reporter shows the connection but does not delete it, as it does with connections that are
+	// configured on its server. Remove it there, or set spec.deletionPolicy: Retain.
+	ReasonNotDeletable = "NotDeletable"
+
+	// ReasonAbsenceUnverified: the connection was seen in one Reporter or tenant, and is absent in the one that the endpoint
+	// names now, which proves nothing. Restore the endpoint's URL and credentials (status.observedIn names them), or set
+	// spec.deletionPolicy: Retain.
+	ReasonAbsenceUnverified = "AbsenceUnverified"
+
+	// ReasonInvalidConnectionID: Reporter does not take spec.connectionID for an id. It cannot be changed: set
+	// spec.deletionPolicy: Retain, delete the resource and create one with the right id.
+	ReasonInvalidConnectionID = "InvalidConnectionID"
+
+	// ReasonUnauthorized: Reporter does not accept the credentials (401), or asks for some where none are given. Correct the
+	// Secret or spec.auth of the ReporterEndpoint; the new contents are tried at once.
+	ReasonUnauthorized = "Unauthorized"
+
+	// ReasonForbidden: Reporter accepts the credentials but denies the operation (403); it also says so while its Access
+	// Manager fails. Grant it there, or correct the credentials.
+	ReasonForbidden = "Forbidden"
+
+	// ReasonRateLimited: Reporter asks for fewer requests (429). The operator comes back when Reporter said.
+	ReasonRateLimited = "RateLimited"
+
+	// ReasonReporterUnavailable: Reporter cannot be reached or answers with a server error. The operator tries again by
+	// itself, and at once when the ReporterEndpoint is Ready again.
+	ReasonReporterUnavailable = "ReporterUnavailable"
+
+	// ReasonUnexpectedResponse: something answers that is not Reporter's connections API, or not as documented. Check
+	// spec.url of the ReporterEndpoint, and proxies in between.
+	ReasonUnexpectedResponse = "UnexpectedResponse"
+
+	// ReasonEndpointNotFound: the ReporterEndpoint that spec.endpointRef names does not exist. Create it, or name another.
+	ReasonEndpointNotFound = "EndpointNotFound"
+
+	// ReasonInvalidEndpoint: the spec of the ReporterEndpoint cannot be used. The message says what to write instead.
+	ReasonInvalidEndpoint = "InvalidEndpoint"
+
+	// ReasonSecretNotFound: the Secret that the ReporterEndpoint names, or the key in it, does not exist or is empty. Create it.
+	ReasonSecretNotFound = "SecretNotFound"
+
+	// ReasonSecretNotGranted: the Secret exists but is not labelled reporter.lerian.studio/credentials=true, so the operator
+	// does not read it. The message gives the kubectl command that labels it.
+	ReasonSecretNotGranted = "SecretNotGranted"
+)

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+const (
+	// ConnectionFinalizer holds a deleted ReporterConnection until its connection is soft-deleted in Reporter.
+	// The operator alone puts it on and takes it off.
+	ConnectionFinalizer = "reporter.lerian.studio/connection"
+
+	// CredentialsLabel, with the value "true", allows the operator to read a Secret and to send what it holds to the
+	// Reporter of the ReporterEndpoints in its namespace that name it. Secrets without it are never read.
+	CredentialsLabel = "reporter.lerian.studio/credentials"
+
+	// RequestedAtAnnotation asks for an attempt now: each new value, usually a timestamp, wakes the operator for the
+	// ReporterConnection or ReporterEndpoint that carries it, whatever it was waiting for.
+	RequestedAtAnnotation = "reporter.lerian.studio/requestedAt"
+)

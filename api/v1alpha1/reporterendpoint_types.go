@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ReporterEndpointSpec says where a Reporter is and how to speak to it.
+type ReporterEndpointSpec struct {
+	// url is the base URL of Reporter's API, for example http://fetcher-manager.midaz-plugins.svc.cluster.local:4006.
+	// It has no user info, query or fragment; a path prefix is allowed, the path of the API itself is left out.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="self.startsWith('http://') || self.startsWith('https://')",message="must start with http:// or https://, for example http://fetcher-manager.midaz-plugins.svc.cluster.local:4006"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('@')",message="must not contain user info: leave out everything up to the @, and put credentials into a Secret that spec.auth names"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#')",message="must not contain a query or a fragment: leave out the ? or # and what follows"
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/v1/management')",message="must be the base URL only: leave out /v1/management and what follows, the operator appends it"
+	// +kubebuilder:validation:XValidation:rule="self.contains('@') || self.contains('?') || self.contains('#') || !self.matches('^https?://') || self.matches('^https?://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\\\[[0-9A-Fa-f:.]+\\\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?(/.*)?$')",message="must have a host name or address and, optionally, a port from 1 to 65535, for example http://reporter.internal:4006"
+	// +kubebuilder:validation:XValidation:rule="self.contains('@') || self.contains('?') || self.contains('#') || !self.matches('^https?://[^/]+/') || self.matches('^https?://[^/]+(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$')",message="must have a plain path or none: no empty segment, no segment that starts with a dot and nothing but letters, digits and ._~- in it, for example https://gateway.example.com/reporter"
+	URL string `json:"url,omitempty"`
+
+	// auth says how to authenticate. Leave it out where Reporter runs without an Access Manager.
+	// +optional
+	Auth *EndpointAuth `json:"auth,omitempty"`
+
+	// timeout bounds one request to Reporter, from 1s to 60s. A request that is cut off is repeated later; nothing is lost.
+	// +optional
+	// +default="10s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m))+$') && duration(self) >= duration('1s') && duration(self) <= duration('60s')",message="must be a duration from 1s to 60s, for example 10s"
+	Timeout *metav1.Duration `json:"timeout,omitempty"`
+}
+
+// EndpointAuth says how to authenticate with Reporter. Exactly one member is set.
+// +kubebuilder:validation:ExactlyOneOf=bearerToken
+type EndpointAuth struct {
+	// bearerToken sends a token from a Secret with each request.
+	// +optional
+	BearerToken *BearerTokenAuth `json:"bearerToken,omitempty"`
+}
+
+// BearerTokenAuth names the token to send as "Authorization: Bearer".
+type BearerTokenAuth struct {
+	// secretRef names a key of a Secret in the namespace of the ReporterEndpoint. The Secret must be labelled
+	// reporter.lerian.studio/credentials=true, which allows the operator to read it.
+	// +required
+	SecretRef SecretKeyReference `json:"secretRef,omitzero"`
+}
+
+// SecretKeyReference names one key of a Secret in the same namespace.
+type SecretKeyReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// key in the Secret's data.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}
+
+// ReporterEndpointStatus is what the operator last saw of the Reporter.
+type ReporterEndpointStatus struct {
+	// observedGeneration is the generation of the spec that this status describes.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// conditions of the endpoint: Ready is True while Reporter answers and accepts the credentials.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ReporterEndpoint is a Reporter whose connections ReporterConnections of this namespace name: where it is and with which
+// credentials to speak to it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=rep,categories=reporter
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.url`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type ReporterEndpoint struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// spec says where the Reporter is.
+	// +required
+	Spec ReporterEndpointSpec `json:"spec,omitzero"`
+
+	// status is what the operator last saw.
+	// +optional
+	Status ReporterEndpointStatus `json:"status,omitempty"`
+}
+
+// ReporterEndpointList is a list of ReporterEndpoints.
+//
+// +kubebuilder:object:root=true
+type ReporterEndpointList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []ReporterEndpoint `json:"items"`
+}
