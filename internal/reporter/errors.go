@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reporter
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+)
+
+// Error is any answer but the documented success, or none at all. It holds nothing of a request but its method and path, and
+// of a response only what parsed as Reporter's error: bounded, and free of control characters.
+type Error struct {
+	Method string
+	Path   string
+	// Status is the HTTP status, 0 where there was no answer.
+	Status int
+	// Code is Reporter's, such as FET-1021; empty where the body was no error of Reporter's.
+	Code    string
+	Title   string
+	Message string
+	// Err says why there was no answer. Its text is the same each time the same thing happens.
+	Err error
+
+	kind       kind
+	retryAfter time.Duration
+}
+
+// kind is what an error means to the caller. The zero value is the careful one: an answer that proves nothing.
+type kind int
+
+const (
+	kindUnexpected kind = iota
+	kindNotFound
+	kindJobInProgress
+	kindConflict
+	kindInvalidID
+	kindUnauthorized
+	kindForbidden
+	kindRateLimited
+	kindUnavailable
+	kindWrongPath
+)
+
+// Error gives method, path and what came back.
+func (e *Error) Error() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %s: ", e.Method, e.Path)
+	if e.Err != nil {
+		text.WriteString(e.Err.Error())
+		return text.String()
+	}
+	if e.Status != 0 {
+		fmt.Fprintf(&text, "%d %s", e.Status, http.StatusText(e.Status))
+	}
+	for _, part := range []string{e.Code, e.Title, e.Message} {
+		if part != "" {
+			text.WriteString(": " + part)
+		}
+	}
+	return text.String()
+}
+
+// Unwrap returns the reason why there was no answer, if there was none.
+func (e *Error) Unwrap() error { return e.Err }
+
+// IsNotFound reports 404 with the code FET-1001: Reporter has no live connection of that id for the tenant of the credentials,
+// or, where the request was a DELETE, one that it does not delete. No other 404 is one of these.
+func IsNotFound(err error) bool { return is(err, kindNotFound) }
+
+// IsJobInProgress reports 409 with the code FET-1021: jobs pending or processing read from the connection.
+func IsJobInProgress(err error) bool { return is(err, kindJobInProgress) }
+
+// IsConflict reports a 409 of Reporter's with any other code.
+func IsConflict(err error) bool { return is(err, kindConflict) }
+
+// IsInvalidID reports 400 with the code FET-0404, or an id that was not sent because it is no canonical UUID.
+func IsInvalidID(err error) bool { return is(err, kindInvalidID) }
+
+// IsUnauthorized reports 401.
+func IsUnauthorized(err error) bool { return is(err, kindUnauthorized) }
+
+// IsForbidden reports 403, which Reporter also answers while its Access Manager fails.
+func IsForbidden(err error) bool { return is(err, kindForbidden) }
+
+// IsRateLimited reports 429. RetryAfter may say when to come back.
+func IsRateLimited(err error) bool { return is(err, kindRateLimited) }
+
+// IsUnavailable reports that there was no complete answer, or one with a status of 500 or above.
+func IsUnavailable(err error) bool { return is(err, kindUnavailable) }
+
+// IsWrongPath reports 404 with a number as code: the service answers, but has no such path.
+func IsWrongPath(err error) bool { return is(err, kindWrongPath) }
+
+func is(err error, k kind) bool {
+	var e *Error
+	return errors.As(err, &e) && e.kind == k
+}
+
+// RetryAfter returns how long the answer asks to wait before another attempt (RFC 9110, section 10.2.3), 0 if it does not.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.retryAfter
+	}
+	return 0
+}
+
+// asError turns an answer that is not the documented success into an Error. This is the one place where answers get a
+// meaning.
+func (a *answer) asError() *Error {
+	e := &Error{Method: a.method, Path: a.path, Status: a.status, retryAfter: parseRetryAfter(a.header.Get("Retry-After"), time.Now())}
+	var body struct {
+		Code    json.RawMessage `json:"code"`
+		Title   string          `json:"title"`
+		Message string          `json:"message"`
+		Detail  string          `json:"detail"` // in place of message in application/problem+json
+	}
+	numeric := false
+	if a.status >= 400 && a.decodeBody(&body) {
+		if e.Code, numeric = parseCode(body.Code); e.Code != "" {
+			e.Title, e.Message = clean(body.Title), clean(body.Message+body.Detail)
+		}
+	}
+	switch {
+	case a.status == http.StatusNotFound && e.Code == "FET-1001":
+		e.kind = kindNotFound
+	case a.status == http.StatusNotFound && numeric:
+		e.kind = kindWrongPath
+	case a.status == http.StatusConflict && e.Code == "FET-1021":
+		e.kind = kindJobInProgress
+	case a.status == http.StatusConflict && e.Code != "":
+		e.kind = kindConflict
+	case a.status == http.StatusBadRequest && e.Code == "FET-0404":
+		e.kind = kindInvalidID
+	case a.status == http.StatusUnauthorized:
+		e.kind = kindUnauthorized
+	case a.status == http.StatusForbidden:
+		e.kind = kindForbidden
+	case a.status == http.StatusTooManyRequests:
+		e.kind = kindRateLimited
+	case a.status >= 500:
+		e.kind = kindUnavailable
+	default:
+		e.kind = kindUnexpected
+	}
+	return e
+}
+
+// parseCode reads a code, which Reporter sends as a string or, from its router and limits, as a number.
+func parseCode(raw json.RawMessage) (code string, numeric bool) {
+	if json.Unmarshal(raw, &code) == nil {
+		return clean(code), false
+	}
+	var number json.Number
+	if json.Unmarshal(raw, &number) == nil {
+		return clean(number.String()), true
+	}
+	return "", false
+}
+
+// parseRetryAfter reads seconds or an HTTP date, and returns 0 for anything else and for the past.
+func parseRetryAfter(value string, now time.Time) time.Duration {
+	const longest = 24 * time.Hour // beyond it, only the overflow is of interest
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, longest)
+	}
+	if when, err := http.ParseTime(value); err == nil {
+		return min(max(when.Sub(now), 0), longest)
+	}
+	return 0
+}
+
+// clean makes a text of Reporter's fit for a status, an event or a log.
+func clean(text string) string {
+	runes := bytes.Runes([]byte(text))
+	kept := runes[:0]
+	for _, r := range runes {
+		if len(kept) == maxText {
+			break
+		}
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			kept = append(kept, r)
+		}
+	}
+	return string(kept)
+}
+
+// cause says why there was no answer, in words that are the same each time: the errors of package net name ephemeral ports,
+// and those of a certificate hold what the server put there.
+func (c *Client) cause(err error) error {
+	var (
+		dns       *net.DNSError
+		authority x509.UnknownAuthorityError
+		hostname  x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+		alert     tls.AlertError
+		timeout   net.Error
+	)
+	text := ""
+	switch {
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.As(err, &timeout) && timeout.Timeout():
+		text = fmt.Sprintf("no answer within %s", c.client.Timeout)
+	case errors.As(err, &dns) && dns.IsNotFound:
+		text = fmt.Sprintf("host %s not found", c.base.Hostname())
+	case errors.As(err, &dns):
+		text = fmt.Sprintf("looking up host %s failed", c.base.Hostname())
+	case errors.As(err, &authority):
+		text = "TLS: the certificate is signed by an authority that is not trusted"
+	case errors.As(err, &hostname):
+		text = fmt.Sprintf("TLS: the certificate is not valid for %s", c.base.Hostname())
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		text = "TLS: the certificate has expired or is not valid yet"
+	case errors.As(err, &invalid):
+		text = "TLS: the certificate is not valid"
+	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		text = "the server does not speak TLS: try http:// in the URL"
+	case errors.As(err, &alert):
+		text = "TLS: the server refused the handshake"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		text = "connection refused"
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		text = "connection reset"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		text = "no route to the host"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		text = "connection closed before the answer was complete"
+	default:
+		text = "the answer is not HTTP, or the connection failed"
+	}
+	return errors.New(text)
+}
