@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
+)
+
+// accessor turns a ReporterEndpoint and its Secret into a client. It is the only place that reads Secrets.
+type accessor struct {
+	// cached sees labelled Secrets only; live is asked, for metadata alone, why one is not among them.
+	cached, live client.Reader
+	pool         *reporter.Pool
+}
+
+// obstacle is an error for what keeps Reporter from being asked and that a user can mend.
+type obstacle struct{ finding }
+
+func (o *obstacle) Error() string { return o.detail }
+
+// clientFor returns a client for the Reporter of an endpoint. The error is an *obstacle where a user can mend it.
+func (a *accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (*reporter.Client, error) {
+	config := reporter.Config{BaseURL: endpoint.Spec.URL, Timeout: endpoint.Spec.Timeout.Duration}
+	if auth := endpoint.Spec.Auth; auth != nil && auth.BearerToken != nil {
+		token, err := a.secretValue(ctx, endpoint.Namespace, auth.BearerToken.SecretRef)
+		if err != nil {
+			return nil, err
+		}
+		config.Token = token
+	}
+	c, err := a.pool.Client(config)
+	if err != nil {
+		return nil, &obstacle{finding{answer: answerInvalidEndpoint, detail: fmt.Sprintf("ReporterEndpoint %q cannot be used: %s", endpoint.Name, err)}}
+	}
+	return c, nil
+}
+
+// secretValue reads one key of a labelled Secret, without the white space around it that editors and `echo` leave.
+func (a *accessor) secretValue(ctx context.Context, namespace string, ref v1alpha1.SecretKeyReference) (string, error) {
+	key := client.ObjectKey{Namespace: namespace, Name: ref.Name}
+	var secret corev1.Secret
+	err := a.cached.Get(ctx, key, &secret)
+	if apierrors.IsNotFound(err) {
+		return "", a.explainMissing(ctx, key)
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	value := strings.TrimSpace(string(secret.Data[ref.Key]))
+	if value == "" {
+		return "", &obstacle{finding{answer: answerSecretNotFound, detail: fmt.Sprintf("Secret %q has no key %q, or nothing in it. Put the credentials there", ref.Name, ref.Key)}}
+	}
+	return value, nil
+}
+
+// explainMissing tells a Secret that does not exist from one that is not labelled, without reading its contents.
+func (a *accessor) explainMissing(ctx context.Context, key client.ObjectKey) error {
+	var metadata metav1.PartialObjectMetadata
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := a.live.Get(ctx, key, &metadata)
+	if apierrors.IsNotFound(err) {
+		return &obstacle{finding{answer: answerSecretNotFound, detail: fmt.Sprintf("Secret %q does not exist. Create it, labelled %s=true", key.Name, v1alpha1.CredentialsLabel)}}
+	}
+	if err != nil {
+		return fmt.Errorf("reading metadata of Secret %s: %w", key, err)
+	}
+	return &obstacle{finding{answer: answerSecretNotGranted, detail: fmt.Sprintf(
+		"Secret %q is not marked for Reporter, so it is not read. Run: kubectl label secret --namespace %s %s %s=true",
+		key.Name, key.Namespace, key.Name, v1alpha1.CredentialsLabel)}}
+}

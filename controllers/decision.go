@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+)
+
+// answer is what one request to Reporter amounts to, or why it could not be made. The zero value proves nothing and keeps
+// everything.
+type answer int
+
+const (
+	answerUnexpected answer = iota
+	answerDone              // DELETE: soft-deleted just now. GET: shown. A check of the endpoint: all is well.
+	answerAbsent            // 404 FET-1001
+	answerJobInProgress
+	answerConflict
+	answerInvalidID
+	answerUnauthorized
+	answerForbidden
+	answerRateLimited
+	answerUnavailable
+	answerWrongPath
+	answerEndpointNotFound
+	answerInvalidEndpoint
+	answerSecretNotFound
+	answerSecretNotGranted
+)
+
+// finding is an answer with what there is to tell about it.
+type finding struct {
+	answer answer
+	// detail is bounded, and the same each time the same thing happens: it becomes part of a status.
+	detail string
+	// retryAfter is when to come back, if Reporter said so.
+	retryAfter time.Duration
+}
+
+// attempt is all that the decision about a deletion looks at.
+type attempt struct {
+	// deletion is the answer to DELETE.
+	deletion finding
+	// confirmation is the answer to the GET that follows a deletion which found the connection absent.
+	confirmation finding
+	// seen says whether Reporter ever showed the connection to this resource; seenHere, whether it was at the URL and in the
+	// tenant that the attempt was made at.
+	seen, seenHere bool
+	// configName is the name by which jobs in Reporter know the connection, if it is known.
+	configName string
+}
+
+// verdict is what follows from an attempt: the finalizer is released, or the deletion is held for a reason.
+type verdict struct {
+	release bool
+	// neverSeen warns that what is released is absent in Reporter and was never seen there: perhaps the id is wrong.
+	neverSeen bool
+
+	hold
+}
+
+// hold is why something has to wait, and until when at the latest.
+type hold struct {
+	reason, message string
+	comeBack        time.Duration
+}
+
+const (
+	soonest = time.Second
+	slowest = 10 * time.Minute
+)
+
+// proportional is how long to wait after having waited so long already: an eighth of it. The clock of whoever wrote the start
+// of the wait down may be ahead of ours, so a wait may seem negative.
+func proportional(waited time.Duration) time.Duration {
+	return min(max(waited/8, soonest), slowest)
+}
+
+// judgeDeletion decides about the finalizer. Two answers release it: the connection was soft-deleted just now, or it is proven
+// absent. Anything else holds the deletion.
+func judgeDeletion(a attempt, waited time.Duration) verdict {
+	if a.deletion.answer == answerDone {
+		return verdict{release: true}
+	}
+	if a.deletion.answer != answerAbsent {
+		return verdict{hold: judgeHold(a.deletion, a.configName, waited)}
+	}
+	switch {
+	case a.confirmation.answer == answerDone:
+		return verdict{hold: hold{
+			reason: v1alpha1.ReasonNotDeletable,
+			message: "Reporter shows the connection but does not delete it, as it does with connections that are configured on its " +
+				"server. Remove it there, or set spec.deletionPolicy to Retain",
+			comeBack: slowest,
+		}}
+	case a.confirmation.answer != answerAbsent:
+		return verdict{hold: judgeHold(a.confirmation, a.configName, waited)}
+	case a.seen && !a.seenHere:
+		return verdict{hold: hold{
+			reason: v1alpha1.ReasonAbsenceUnverified,
+			message: "Reporter does not have the connection, but it was seen at another URL or in another tenant (status.observedIn), " +
+				"so it may be alive there. Restore the endpoint's URL and credentials, or set spec.deletionPolicy to Retain",
+			comeBack: slowest,
+		}}
+	default:
+		return verdict{release: true, neverSeen: !a.seen}
+	}
+}
+
+// judgeHold says what to tell about an answer that is not the one hoped for, and when to ask again.
+func judgeHold(f finding, configName string, waited time.Duration) hold {
+	switch f.answer {
+	case answerJobInProgress:
+		return hold{v1alpha1.ReasonJobInProgress, fmt.Sprintf("jobs in Reporter, pending or processing, read from connection %q. "+
+			"It is deleted by itself when they have ended", configName), proportional(waited)}
+	case answerConflict:
+		return hold{v1alpha1.ReasonConflict, "Reporter refuses because of a conflict: " + f.detail, proportional(waited)}
+	case answerInvalidID:
+		return hold{v1alpha1.ReasonInvalidConnectionID, "Reporter does not take spec.connectionID for an id, and it cannot be changed. " +
+			"Set spec.deletionPolicy to Retain and delete this resource, then create one with the right id", slowest}
+	case answerUnauthorized:
+		return hold{v1alpha1.ReasonUnauthorized, "Reporter does not accept the credentials: " + f.detail +
+			". Correct spec.auth of the ReporterEndpoint or the Secret it names", slowest}
+	case answerForbidden:
+		return hold{v1alpha1.ReasonForbidden, "Reporter denies the request: " + f.detail +
+			". Grant it to the credentials, or correct them", slowest}
+	case answerRateLimited:
+		return hold{v1alpha1.ReasonRateLimited, "Reporter asks for fewer requests: " + f.detail, asTold(f, waited)}
+	case answerUnavailable:
+		return hold{v1alpha1.ReasonReporterUnavailable, "Reporter is not available: " + f.detail, asTold(f, waited)}
+	case answerWrongPath:
+		return hold{v1alpha1.ReasonUnexpectedResponse, "this is not the connections API: " + f.detail +
+			". Check spec.url of the ReporterEndpoint", proportional(waited)}
+	case answerAbsent:
+		return hold{v1alpha1.ReasonConnectionNotFound, "Reporter has no such connection for these credentials. Soft deletion is final: " +
+			"create a connection in Reporter, and a new resource with its id", slowest}
+	case answerEndpointNotFound:
+		return hold{v1alpha1.ReasonEndpointNotFound, f.detail, slowest}
+	case answerInvalidEndpoint:
+		return hold{v1alpha1.ReasonInvalidEndpoint, f.detail, slowest}
+	case answerSecretNotFound:
+		return hold{v1alpha1.ReasonSecretNotFound, f.detail, slowest}
+	case answerSecretNotGranted:
+		return hold{v1alpha1.ReasonSecretNotGranted, f.detail, slowest}
+	default:
+		return hold{v1alpha1.ReasonUnexpectedResponse, "the answer is not one of Reporter's: " + f.detail +
+			". Check spec.url of the ReporterEndpoint, and proxies in between", proportional(waited)}
+	}
+}
+
+// asTold comes back when Reporter said, within bounds, or else in proportion.
+func asTold(f finding, waited time.Duration) time.Duration {
+	if f.retryAfter == 0 {
+		return proportional(waited)
+	}
+	return min(max(f.retryAfter, soonest), slowest)
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package testenv sets up the world that tests, demo and playground play in: a real Kubernetes control plane on loopback, with
+// the operator installed from config/ as a user would install it and run as a process of its own, as its own ServiceAccount.
+package testenv
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+)
+
+const (
+	operatorNamespace      = "reporter-operator-system"
+	operatorServiceAccount = "reporter-operator-controller-manager"
+	operatorUser           = "system:serviceaccount:" + operatorNamespace + ":" + operatorServiceAccount
+)
+
+// World is a running control plane with the operator's manifests applied.
+type World struct {
+	// Client acts as cluster administrator, without a cache.
+	client.Client
+	// Dir holds the world's files and goes with it.
+	Dir string
+	// Kubeconfig is the path of the administrator's kubeconfig.
+	Kubeconfig string
+
+	root    string
+	control envtest.Environment
+	config  *rest.Config
+}
+
+// Start starts etcd and the API server from the directory KUBEBUILDER_ASSETS and applies config/default to it. Stop must be
+// called even after an error.
+func Start(ctx context.Context) (*World, error) {
+	w := &World{}
+	return w, w.start(ctx)
+}
+
+func (w *World) start(ctx context.Context) (err error) {
+	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
+		return errors.New("KUBEBUILDER_ASSETS does not say where the control plane's binaries are: use the make targets, or export KUBEBUILDER_ASSETS=$(make -s controlplane)")
+	}
+	if w.root, err = moduleRoot(); err != nil {
+		return err
+	}
+	if w.Dir, err = os.MkdirTemp("", "reporter-operator-"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(w.path("audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
+		return err
+	}
+	w.control.ControlPlane.GetAPIServer().Configure().
+		Append("audit-policy-file", w.path("audit-policy.yaml")).
+		Append("audit-log-path", w.path("audit.log"))
+	if w.config, err = w.control.Start(); err != nil {
+		return fmt.Errorf("starting the control plane: %w", err)
+	}
+	w.Kubeconfig = w.path("kubeconfig")
+	if err := os.WriteFile(w.Kubeconfig, w.control.KubeConfig, 0o600); err != nil {
+		return err
+	}
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	if w.Client, err = client.New(w.config, client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	return w.install(ctx)
+}
+
+// install applies what a user would, but for the Deployment: nothing here runs pods, StartOperator takes its place.
+func (w *World) install(ctx context.Context) error {
+	manifests, err := w.Kubectl(ctx, "", "kustomize", filepath.Join(w.root, "config", "default"))
+	if err != nil {
+		return err
+	}
+	var kept []string
+	for _, document := range strings.Split(manifests, "\n---\n") {
+		if !strings.Contains("\n"+document, "\nkind: Deployment\n") {
+			kept = append(kept, document)
+		}
+	}
+	if _, err := w.Kubectl(ctx, strings.Join(kept, "\n---\n"), "apply", "--server-side", "-f", "-"); err != nil {
+		return err
+	}
+	_, err = w.Kubectl(ctx, "", "wait", "--for=condition=Established", "crd",
+		"reporterconnections.reporter.lerian.studio", "reporterendpoints.reporter.lerian.studio")
+	return err
+}
+
+// Stop ends the control plane and removes the world's files.
+func (w *World) Stop() error {
+	err := w.control.Stop()
+	if w.Dir == "" {
+		return err
+	}
+	return errors.Join(err, os.RemoveAll(w.Dir))
+}
+
+// Kubectl runs the control plane's own kubectl as administrator and returns what it prints. The error holds what it complains
+// about.
+func (w *World) Kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
+	path := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
+	command := exec.CommandContext(ctx, path, args...) //nolint:gosec // the user's own binary
+	command.Env = append(os.Environ(), "KUBECONFIG="+w.Kubeconfig)
+	command.Stdin = strings.NewReader(stdin)
+	var stderr bytes.Buffer
+	command.Stderr = &stderr
+	stdout, err := command.Output()
+	if err != nil {
+		return string(stdout), fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return string(stdout), nil
+}
+
+// operatorKubeconfig writes a kubeconfig that authenticates as the operator's ServiceAccount, as a pod would.
+func (w *World) operatorKubeconfig(ctx context.Context) (string, error) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: operatorServiceAccount}}
+	day := int64(24 * 60 * 60)
+	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &day}}
+	if err := w.SubResource("token").Create(ctx, account, token); err != nil {
+		return "", fmt.Errorf("requesting the operator's token: %w", err)
+	}
+	kubeconfig := clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"world": {Server: w.config.Host, CertificateAuthorityData: w.config.CAData}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"operator": {Token: token.Status.Token}},
+		Contexts:       map[string]*clientcmdapi.Context{"operator": {Cluster: "world", AuthInfo: "operator"}},
+		CurrentContext: "operator",
+	}
+	path := w.path("operator-kubeconfig")
+	return path, clientcmd.WriteToFile(kubeconfig, path)
+}
+
+func (w *World) path(name string) string { return filepath.Join(w.Dir, name) }
+
+// moduleRoot is the directory of go.mod, here or above.
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if parent := filepath.Dir(dir); parent != dir {
+			dir = parent
+			continue
+		}
+		return "", errors.New("finding go.mod: run this inside the project")
+	}
+}
+
+const auditPolicy = `
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- level: Metadata
+  users: ["` + operatorUser + `"]
+- level: None
+`
+
+// Call is one request of the operator to the API server.
+type Call struct {
+	Verb      string
+	Resource  string // with its subresource, as in reporterconnections/status
+	Namespace string
+	Name      string
+	Status    int
+}
+
+// IsWrite reports whether the call changes anything.
+func (c Call) IsWrite() bool {
+	switch c.Verb {
+	case "get", "list", "watch":
+		return false
+	}
+	return true
+}
+
+// OperatorCalls returns what the operator has asked of the API server about one namespace since the world began. The API
+// server logs a call right after it has answered it, so the last one may be missing for a moment.
+func (w *World) OperatorCalls(namespace string) ([]Call, error) {
+	content, err := os.ReadFile(w.path("audit.log"))
+	if err != nil {
+		return nil, err
+	}
+	var calls []Call
+	for _, line := range bytes.Split(bytes.TrimSpace(content), []byte("\n")) {
+		var entry struct {
+			Verb      string `json:"verb"`
+			ObjectRef struct {
+				Resource, Subresource, Namespace, Name string
+			} `json:"objectRef"`
+			ResponseStatus struct {
+				Code int `json:"code"`
+			} `json:"responseStatus"`
+		}
+		if err := json.Unmarshal(line, &entry); err != nil {
+			return nil, fmt.Errorf("reading the audit log: %w", err)
+		}
+		if entry.ObjectRef.Namespace != namespace {
+			continue
+		}
+		resource := entry.ObjectRef.Resource
+		if entry.ObjectRef.Subresource != "" {
+			resource += "/" + entry.ObjectRef.Subresource
+		}
+		calls = append(calls, Call{entry.Verb, resource, namespace, entry.ObjectRef.Name, entry.ResponseStatus.Code})
+	}
+	return calls, nil
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command manager runs the operator: it soft-deletes a connection in Lerian's Reporter when its ReporterConnection is deleted.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers"
+)
+
+// gracefulShutdown is longer than the longest request that an endpoint may allow, so that on SIGTERM what was sent is
+// answered and acted upon. The pod's terminationGracePeriodSeconds is longer still.
+const gracefulShutdown = 75 * time.Second
+
+func main() {
+	if err := run(ctrl.SetupSignalHandler()); err != nil {
+		fmt.Fprintln(os.Stderr, "manager:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	var (
+		metricsAddress, probeAddress string
+		leaderElect                  bool
+		options                      controllers.Options
+	)
+	flag.StringVar(&metricsAddress, "metrics-bind-address", "0", "Address to serve metrics on, over plain HTTP; 0 turns them off.")
+	flag.StringVar(&probeAddress, "health-probe-bind-address", ":8081", "Address to serve /healthz and /readyz on; 0 turns them off.")
+	flag.BoolVar(&leaderElect, "leader-elect", false, "Elect a leader, so that more than one replica may run: one works, the others stand by.")
+	flag.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 16, "How many ReporterConnections to work on at once.")
+	flag.DurationVar(&options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
+	zapOptions := zap.Options{}
+	zapOptions.BindFlags(flag.CommandLine)
+	flag.Parse()
+	if flag.NArg() > 0 {
+		return fmt.Errorf("unexpected argument %q: flags start with --", flag.Arg(0))
+	}
+	if options.CheckInterval <= 0 || options.MaxConcurrentReconciles <= 0 {
+		return fmt.Errorf("--check-interval and --max-concurrent-reconciles must be above 0")
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&zapOptions)))
+
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return fmt.Errorf("building the scheme: %w", err)
+		}
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("finding the cluster: %w", err)
+	}
+	shutdown := gracefulShutdown
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                        scheme,
+		Cache:                         controllers.CacheOptions(),
+		Metrics:                       metricsserver.Options{BindAddress: metricsAddress},
+		HealthProbeBindAddress:        probeAddress,
+		LeaderElection:                leaderElect,
+		LeaderElectionID:              "reporter-operator.reporter.lerian.studio",
+		LeaderElectionReleaseOnCancel: true, // run returns right after the manager, and the process ends
+		GracefulShutdownTimeout:       &shutdown,
+	})
+	if err != nil {
+		return fmt.Errorf("making the manager: %w", err)
+	}
+	if err := controllers.Setup(ctx, mgr, options); err != nil {
+		return err
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the liveness probe: %w", err)
+	}
+	if err := mgr.AddReadyzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding the readiness probe: %w", err)
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the manager: %w", err)
+	}
+	return nil
+}
