@@ -1,0 +1,325 @@
+// Package reportertest is an in-memory Reporter: the connections API of Lerian's Reporter, answering as the vendor's
+// API reference says and as was observed on a running service. It serves tests, demonstrations and benchmarks, and
+// knows nothing about Kubernetes.
+//
+//	reporter := reportertest.New()
+//	server := reportertest.Serve(t, reporter)
+//	connection := reporter.Add(reportertest.Connection{ConfigName: "ledger-db"})
+//	end := reporter.StartJob("ledger-db")          // DELETE now answers 409 FET-1021, until end()
+//	reporter.Inject(reportertest.Fault{Method: "DELETE", Times: 1, Do: reportertest.AfterActing(reportertest.Reset())})
+//
+// A [Reporter] is an http.Handler. [Serve] and [Start] give it an address of its own, which can go down and come up
+// again; under TLS or a base path it is served with httptest and http.StripPrefix like any other handler.
+//
+// The contract itself is the test TestConformance of this package, which also runs against a real Reporter:
+//
+//	REPORTER_URL=http://127.0.0.1:4006 go test ./internal/reporter/reportertest -run TestConformance -count=1 -v
+package reportertest
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Connection is a database connection as Reporter shows it. Passwords and TLS material never come back, so there is no
+// field for them.
+type Connection struct {
+	ID           string         `json:"id"` // a canonical lower-case UUID; Reporter makes version 7
+	ProductName  string         `json:"productName"`
+	ConfigName   string         `json:"configName"` // unique among the living of a tenant; what jobs call the connection by
+	Type         string         `json:"type"`       // ORACLE, SQL_SERVER, POSTGRESQL, MONGODB or MYSQL
+	Host         string         `json:"host"`       // the test endpoint finds no database at a name that ends in .invalid
+	Port         int            `json:"port"`
+	DatabaseName string         `json:"databaseName"`
+	Schema       string         `json:"schema,omitempty"`
+	UserName     string         `json:"userName"`
+	SSL          *SSL           `json:"ssl,omitempty"`
+	Metadata     map[string]any `json:"metadata,omitempty"`
+	CreatedAt    time.Time      `json:"createdAt"`
+	UpdatedAt    time.Time      `json:"updatedAt"`
+
+	// Tenant owns the connection; it is "" in a single-tenant installation. No answer shows it.
+	Tenant string `json:"-"`
+}
+
+// SSL is what Reporter tells about a connection's TLS settings.
+type SSL struct {
+	Mode string `json:"mode"`
+}
+
+func (c Connection) clone() Connection {
+	c.Metadata = maps.Clone(c.Metadata)
+	if c.SSL != nil {
+		ssl := *c.SSL
+		c.SSL = &ssl
+	}
+	return c
+}
+
+// Request is one request as it arrived, whatever became of it.
+type Request struct {
+	Method     string
+	Path       string // escaped, as it was sent
+	Query      string
+	Header     http.Header
+	Body       []byte
+	RemoteAddr string // one value for each TCP connection
+	Time       time.Time
+}
+
+// Reporter is an in-memory Reporter. It is safe for concurrent use, and starts no goroutine and no timer.
+type Reporter struct {
+	// Now is the time source, time.Now if nil. It may be set until the first use of any method.
+	Now func() time.Time
+
+	mu           sync.Mutex
+	connections  map[string]*record // by id; the dead stay, as an id never comes back
+	names        map[name]*record   // the living
+	jobs         map[name]int
+	tenants      map[string]string // by token; nil while no token is asked for
+	faults       []*injected       // copied on write
+	requests     []Request
+	latency      time.Duration
+	problemJSON  bool
+	databaseDown bool
+}
+
+// name is how jobs call a connection, and what must be unique.
+type name struct{ tenant, configName string }
+
+type record struct {
+	Connection
+	internal bool
+	deleted  bool
+	tested   []time.Time
+}
+
+func (c *record) name() name { return name{c.Tenant, c.ConfigName} }
+
+// New returns a Reporter without connections that asks for no token, as one without Access Manager does.
+func New() *Reporter {
+	return &Reporter{
+		connections: map[string]*record{},
+		names:       map[name]*record{},
+		jobs:        map[name]int{},
+	}
+}
+
+// Add puts a connection in, as if it had been created earlier, and returns it with everything filled in that was left
+// out. It panics when the id was used before, is not canonical, or the configName is taken: a mistake in the test.
+func (r *Reporter) Add(c Connection) Connection {
+	return r.add(c, false)
+}
+
+// AddInternal adds a connection that is configured on the server: GET shows it, but DELETE and PATCH answer
+// 404 FET-1001, as was observed on a running service.
+func (r *Reporter) AddInternal(c Connection) Connection {
+	return r.add(c, true)
+}
+
+func (r *Reporter) add(c Connection, internal bool) Connection {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+
+	now := r.now()
+	c.ID = cmp.Or(c.ID, newID(now))
+	c.ProductName = cmp.Or(c.ProductName, "reporter")
+	c.ConfigName = cmp.Or(c.ConfigName, "connection-"+c.ID[max(0, len(c.ID)-12):])
+	c.Type = cmp.Or(c.Type, "POSTGRESQL")
+	c.Host = cmp.Or(c.Host, "db.example.com")
+	c.Port = cmp.Or(c.Port, 5432)
+	c.DatabaseName = cmp.Or(c.DatabaseName, "ledger")
+	c.UserName = cmp.Or(c.UserName, "reader")
+	if c.CreatedAt.IsZero() {
+		c.CreatedAt = now
+	}
+	if c.UpdatedAt.IsZero() {
+		c.UpdatedAt = c.CreatedAt
+	}
+
+	added := &record{Connection: c.clone(), internal: internal}
+	switch {
+	case resolve(c.ID) != c.ID:
+		panic(fmt.Sprintf("reportertest: adding a connection: id %q is not a canonical lower-case UUID", c.ID))
+	case r.connections[c.ID] != nil:
+		panic(fmt.Sprintf("reportertest: adding a connection: id %s was used before, and an id never comes back", c.ID))
+	case r.names[added.name()] != nil:
+		panic(fmt.Sprintf("reportertest: adding a connection: configName %q is taken", c.ConfigName))
+	}
+	r.store(added)
+	return c
+}
+
+func (r *Reporter) store(c *record) {
+	r.connections[c.ID] = c
+	r.names[c.name()] = c
+}
+
+func (r *Reporter) delete(c *record) {
+	c.deleted = true
+	delete(r.names, c.name())
+}
+
+// Delete soft-deletes a connection behind everybody's back, jobs or not, as an administrator would in the database.
+func (r *Reporter) Delete(id string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c := r.connections[id]; c != nil && !c.deleted {
+		r.delete(c)
+	}
+}
+
+// Alive reports whether the connection exists and was not deleted.
+func (r *Reporter) Alive(id string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.connections[id]
+	return c != nil && !c.deleted
+}
+
+// Connections returns the living connections of all tenants, oldest first.
+func (r *Reporter) Connections() []Connection {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	living := make([]Connection, 0, len(r.names))
+	for _, c := range r.names {
+		living = append(living, c.Connection.clone())
+	}
+	slices.SortFunc(living, oldestFirst)
+	return living
+}
+
+func oldestFirst(a, b Connection) int {
+	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+}
+
+// StartJob lets a job read from the connection of that configName, which need not exist, until end is called. Meanwhile
+// DELETE and PATCH of the connection that bears the name answer 409 FET-1021. As in Reporter, jobs name connections by
+// configName and not by id, any number of them may run, and nothing but end stops one.
+func (r *Reporter) StartJob(configName string) (end func()) {
+	return r.StartTenantJob("", configName)
+}
+
+// StartTenantJob is StartJob for a connection that belongs to a tenant.
+func (r *Reporter) StartTenantJob(tenant, configName string) (end func()) {
+	job := name{tenant, configName}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.jobs[job]++
+	return sync.OnceFunc(func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.jobs[job]--
+	})
+}
+
+// AllowToken makes Reporter ask for a bearer token and accept this one, for the connections of the tenant. Without any,
+// it answers 401 "Missing Token", and to an unknown one 401 "Unauthorized", both as plain text.
+func (r *Reporter) AllowToken(token, tenant string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.tenants == nil {
+		r.tenants = map[string]string{}
+	}
+	r.tenants[token] = tenant
+}
+
+// RevokeToken makes a token unknown. Reporter goes on asking for one.
+func (r *Reporter) RevokeToken(token string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.tenants, token)
+}
+
+// SetProblemJSON chooses the error format of newer versions: application/problem+json with detail in place of message.
+func (r *Reporter) SetProblemJSON(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.problemJSON = on
+}
+
+// SetDatabaseDown takes Reporter's own database away: /readyz and every call of the API answer 503, the latter with
+// FET-0003. A real one takes 5 s for that: see SetLatency.
+func (r *Reporter) SetDatabaseDown(down bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.databaseDown = down
+}
+
+// SetLatency delays everything Reporter does. A request whose client leaves meanwhile is carried out all the same, as
+// Reporter does it.
+func (r *Reporter) SetLatency(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.latency = d
+}
+
+// recorded is how many requests are kept at least; bounded, so that a benchmark may send as many as it likes.
+const recorded = 4096
+
+// Requests returns the requests that arrived, oldest first: all of them up to some thousand, then the newest.
+func (r *Reporter) Requests() []Request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.requests)
+}
+
+// ResetRequests forgets the requests that arrived so far.
+func (r *Reporter) ResetRequests() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.requests = nil
+}
+
+func (r *Reporter) record(req *http.Request, body []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.requests) == 2*recorded {
+		r.requests = slices.Clone(r.requests[recorded:])
+	}
+	r.requests = append(r.requests, Request{
+		Method:     req.Method,
+		Path:       req.URL.EscapedPath(),
+		Query:      req.URL.RawQuery,
+		Header:     req.Header.Clone(),
+		Body:       body,
+		RemoteAddr: req.RemoteAddr,
+		Time:       r.now(),
+	})
+}
+
+// now is in UTC and in whole milliseconds, as Reporter stores times.
+func (r *Reporter) now() time.Time {
+	now := time.Now
+	if r.Now != nil {
+		now = r.Now
+	}
+	return now().UTC().Truncate(time.Millisecond)
+}
+
+// newID returns a version 7 UUID (RFC 9562) of the given time, which may not be that of the machine.
+func newID(now time.Time) string {
+	id := uuid.Must(uuid.NewV7())
+	var milliseconds [8]byte
+	binary.BigEndian.PutUint64(milliseconds[:], uint64(now.UnixMilli()))
+	copy(id[:6], milliseconds[2:])
+	return id.String()
+}
+
+// resolve returns the canonical id that Reporter takes an id for, or "". Reporter is generous: upper case, no dashes,
+// braces, urn:uuid: and even one stray character at each end were observed to work, which is what uuid.Parse accepts.
+func resolve(id string) string {
+	parsed, err := uuid.Parse(id)
+	if err != nil {
+		return ""
+	}
+	return parsed.String()
+}
