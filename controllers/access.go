@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -28,8 +29,74 @@ type obstacle struct{ finding }
 
 func (o *obstacle) Error() string { return o.detail }
 
+// endpointFor returns the endpoint that a connection names, if it allows the connection's namespace. The error is an *obstacle
+// where a user can mend it, and the same whether the endpoint is not there or not allowed: who may not use it learns nothing of it.
+func (a *accessor) endpointFor(ctx context.Context, rc *v1alpha1.ReporterConnection) (*v1alpha1.ReporterEndpoint, error) {
+	key := endpointKey(rc)
+	var endpoint v1alpha1.ReporterEndpoint
+	err := a.cached.Get(ctx, key, &endpoint)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("reading ReporterEndpoint %s: %w", key, err)
+	}
+	allowed := false
+	if err == nil {
+		if allowed, err = allows(ctx, a.cached, &endpoint, rc.Namespace); err != nil {
+			return nil, err
+		}
+	}
+	if allowed {
+		return &endpoint, nil
+	}
+	detail := fmt.Sprintf("ReporterEndpoint %q does not exist in namespace %q. Create it, or name another in spec.endpointRef", key.Name, key.Namespace)
+	if key.Namespace != rc.Namespace {
+		detail = fmt.Sprintf("ReporterEndpoint %q does not exist in namespace %q, or does not allow namespace %q in its spec.allowedNamespaces. "+
+			"Have it created or allowed, or name another in spec.endpointRef", key.Name, key.Namespace, rc.Namespace)
+	}
+	return nil, &obstacle{finding{answer: answerEndpointNotFound, detail: detail}}
+}
+
+// allows says whether the resources of a namespace may use an endpoint.
+func allows(ctx context.Context, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, namespace string) (bool, error) {
+	if namespace == endpoint.Namespace {
+		return true, nil
+	}
+	switch endpoint.Spec.AllowedNamespaces.From {
+	case v1alpha1.FromAll:
+		return true, nil
+	case v1alpha1.FromSelector:
+		selector, err := metav1.LabelSelectorAsSelector(endpoint.Spec.AllowedNamespaces.Selector)
+		if err != nil {
+			return false, nil //nolint:nilerr // an invalid selector matches nothing; the endpoint tells of it
+		}
+		metadata, err := namespaceMetadata(ctx, reader, namespace)
+		return err == nil && selector.Matches(labels.Set(metadata.Labels)), client.IgnoreNotFound(err)
+	default:
+		return false, nil
+	}
+}
+
+func namespaceMetadata(ctx context.Context, reader client.Reader, name string) (*metav1.PartialObjectMetadata, error) {
+	metadata := &metav1.PartialObjectMetadata{}
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	return metadata, reader.Get(ctx, client.ObjectKey{Name: name}, metadata)
+}
+
+// isTerminating says whether a namespace is being deleted, or is gone.
+func isTerminating(ctx context.Context, reader client.Reader, namespace string) (bool, error) {
+	metadata, err := namespaceMetadata(ctx, reader, namespace)
+	if apierrors.IsNotFound(err) {
+		return true, nil
+	}
+	return err == nil && !metadata.DeletionTimestamp.IsZero(), err
+}
+
 // clientFor returns a client for the Reporter of an endpoint. The error is an *obstacle where a user can mend it.
 func (a *accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (*reporter.Client, error) {
+	if selector := endpoint.Spec.AllowedNamespaces.Selector; selector != nil {
+		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
+			return nil, &obstacle{finding{answer: answerInvalidEndpoint, detail: fmt.Sprintf("spec.allowedNamespaces.selector of ReporterEndpoint %q is invalid: %s", endpoint.Name, err)}}
+		}
+	}
 	config := reporter.Config{BaseURL: endpoint.Spec.URL, Timeout: endpoint.Spec.Timeout.Duration}
 	if auth := endpoint.Spec.Auth; auth != nil && auth.BearerToken != nil {
 		token, err := a.secretValue(ctx, endpoint.Namespace, auth.BearerToken.SecretRef)

@@ -3,19 +3,18 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/retry"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -29,14 +28,8 @@ import (
 // +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterconnections/status,verbs=patch
 // +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterendpoints,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-
-// Why a deleted resource was released without a deletion in Reporter: the reasons of its events, and the values of the
-// metric's label.
-const (
-	causeRetained       = "Retained"
-	causeAlreadyDeleted = "AlreadyDeleted"
-)
 
 // connectionReconciler keeps a ReporterConnection and the connection it claims in step.
 type connectionReconciler struct {
@@ -82,7 +75,7 @@ func (r *connectionReconciler) ensureFinalizer(ctx context.Context, rc *v1alpha1
 	if !changed {
 		return nil
 	}
-	if err := r.Patch(ctx, rc, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
+	if err := patchMetadata(ctx, r.Client, rc, base); err != nil {
 		return fmt.Errorf("setting the finalizer: %w", err)
 	}
 	return nil
@@ -91,31 +84,38 @@ func (r *connectionReconciler) ensureFinalizer(ctx context.Context, rc *v1alpha1
 // reconcileLive looks the connection up and tells what was found.
 func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterConnection) (ctrl.Result, error) {
 	base := rc.DeepCopy()
-	endpoint, c, err := r.clientFor(ctx, rc)
+	to, err := r.reach(ctx, rc)
 	if err != nil {
-		var o *obstacle
-		if !errors.As(err, &o) {
-			return ctrl.Result{}, err
-		}
-		return r.told(ctx, base, rc, r.tellLive(rc, o.finding))
+		return ctrl.Result{}, err
 	}
-
+	if to.client == nil {
+		return r.told(ctx, base, rc, jitter(r.tellLive(rc, to.obstacle, nil)))
+	}
 	if isSettled(rc) {
-		if wait := r.routine.wait(c.URL(), rc.UID, time.Now()); wait > 0 {
+		if wait := r.routine.wait(to.client.URL(), rc.UID, time.Now()); wait > 0 {
 			return ctrl.Result{RequeueAfter: wait}, nil
 		}
 	}
-	connection, err := c.Get(ctx, rc.Spec.ConnectionID)
+	connection, err := to.client.Get(ctx, rc.Spec.ConnectionID)
 	found := findingOf(err)
-	r.compare(endpoint, found)
+	r.compare(to.endpoint, found)
+	var elder *v1alpha1.ReporterConnection
 	if found.answer == answerDone {
-		observe(rc, connection, c)
+		observe(rc, connection, to.client)
+		if elder, err = r.elderOf(ctx, rc); err != nil {
+			return ctrl.Result{}, err
+		}
 	}
-	return r.told(ctx, base, rc, r.tellLive(rc, found))
+	return r.told(ctx, base, rc, jitter(r.tellLive(rc, found, elder)))
 }
 
 // tellLive puts what was found into the conditions and returns when to look again.
-func (r *connectionReconciler) tellLive(rc *v1alpha1.ReporterConnection, found finding) time.Duration {
+func (r *connectionReconciler) tellLive(rc *v1alpha1.ReporterConnection, found finding, elder *v1alpha1.ReporterConnection) time.Duration {
+	if found.answer == answerDone && elder != nil {
+		setReady(rc, metav1.ConditionTrue, v1alpha1.ReasonDuplicate, fmt.Sprintf(
+			"Reporter shows the connection, and %s claims it too, for longer. It is deleted with the last resource that claims it", nameFor(rc, elder)))
+		return r.checkInterval
+	}
 	if found.answer == answerDone {
 		setReady(rc, metav1.ConditionTrue, v1alpha1.ReasonAvailable, "Reporter shows the connection")
 		return r.checkInterval
@@ -138,119 +138,7 @@ func (r *connectionReconciler) tellLive(rc *v1alpha1.ReporterConnection, found f
 	return h.comeBack
 }
 
-// reconcileDeletion walks a deletion: it either ends with the finalizer gone, or is held with a reason and comes back.
-func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection) (ctrl.Result, error) {
-	if !controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer) {
-		return ctrl.Result{}, nil
-	}
-	if rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-		return ctrl.Result{}, r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeRetained, "the connection stays in Reporter, as spec.deletionPolicy says")
-	}
-
-	base := rc.DeepCopy()
-	waited := waitedSince(rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
-	endpoint, c, err := r.clientFor(ctx, rc)
-	if err != nil {
-		var o *obstacle
-		if !errors.As(err, &o) {
-			return ctrl.Result{}, err
-		}
-		return r.told(ctx, base, rc, tellHeld(rc, judgeHold(o.finding, "", waited)))
-	}
-
-	tried := attemptDeletion(ctx, rc, c)
-	r.compare(endpoint, tried.deletion)
-	v := judgeDeletion(tried, waited)
-	switch {
-	case v.release && v.neverSeen:
-		return ctrl.Result{}, r.leaveBehind(ctx, rc, corev1.EventTypeWarning, causeAlreadyDeleted,
-			"Reporter has no such connection, and this resource never saw it: if spec.connectionID is wrong, the right connection is still there")
-	case v.release && tried.deletion.answer == answerAbsent:
-		return ctrl.Result{}, r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeAlreadyDeleted, "the connection was already deleted in Reporter")
-	case v.release:
-		return ctrl.Result{}, r.finish(ctx, rc)
-	default:
-		return r.told(ctx, base, rc, tellHeld(rc, v.hold))
-	}
-}
-
-// attemptDeletion asks Reporter to delete, and where it does not find the connection, whether it really is not there.
-func attemptDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection, c *reporter.Client) attempt {
-	in := rc.Status.ObservedIn
-	a := attempt{
-		deletion: findingOf(c.Delete(ctx, rc.Spec.ConnectionID)),
-		seen:     in != nil,
-		seenHere: in != nil && *in == observedIn(c),
-	}
-	switch {
-	case a.deletion.answer == answerAbsent:
-		_, err := c.Get(ctx, rc.Spec.ConnectionID)
-		a.confirmation = findingOf(err)
-	case a.deletion.answer == answerJobInProgress && rc.Status.Connection == nil:
-		// Jobs name connections by configName. What was deleted before it was ever looked at still needs one to tell.
-		if connection, err := c.Get(ctx, rc.Spec.ConnectionID); err == nil {
-			observe(rc, connection, c)
-		}
-	}
-	if rc.Status.Connection != nil {
-		a.configName = rc.Status.Connection.ConfigName
-	}
-	return a
-}
-
-// finish releases a resource whose connection was soft-deleted just now.
-func (r *connectionReconciler) finish(ctx context.Context, rc *v1alpha1.ReporterConnection) error {
-	if _, err := r.dropFinalizer(ctx, rc); err != nil {
-		return err
-	}
-	connectionsDeleted.Inc()
-	log.FromContext(ctx).Info("Deleted connection in Reporter", "connectionID", rc.Spec.ConnectionID, "configName", configName(rc))
-	return nil
-}
-
-// leaveBehind releases a resource without a deletion in Reporter, and leaves a trail of it: the resource can no longer tell.
-func (r *connectionReconciler) leaveBehind(ctx context.Context, rc *v1alpha1.ReporterConnection, eventType, cause, note string) error {
-	dropped, err := r.dropFinalizer(ctx, rc)
-	if err != nil || !dropped {
-		return err
-	}
-	connectionsLeftBehind.WithLabelValues(cause).Inc()
-	log.FromContext(ctx).Info("Released resource without deleting in Reporter",
-		"cause", cause, "connectionID", rc.Spec.ConnectionID, "configName", configName(rc))
-	r.events.Eventf(rc, nil, eventType, cause, "Delete", "connection %s: %s", rc.Spec.ConnectionID, note)
-	return nil
-}
-
-// dropFinalizer removes our finalizer and no other. What led here is known only now, so a conflict is settled here and does
-// not send the deletion back to its start. It returns false where the finalizer was gone already: the cache may show a resource
-// for a moment longer than it exists, and another pass than this one released it.
-func (r *connectionReconciler) dropFinalizer(ctx context.Context, rc *v1alpha1.ReporterConnection) (bool, error) {
-	released := rc.DeepCopy()
-	dropped := false
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		base := released.DeepCopy()
-		dropped = controllerutil.RemoveFinalizer(released, v1alpha1.ConnectionFinalizer)
-		if !dropped {
-			return nil
-		}
-		err := r.Patch(ctx, released, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
-		if apierrors.IsConflict(err) {
-			if err := r.live.Get(ctx, client.ObjectKeyFromObject(rc), released); err != nil {
-				return err
-			}
-		}
-		return err
-	})
-	if apierrors.IsNotFound(err) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("removing the finalizer: %w", err)
-	}
-	return dropped, nil
-}
-
-// told writes the status, if it says anything new, and comes back after about the given time.
+// told writes the status, if it says anything new, and comes back after the given time.
 func (r *connectionReconciler) told(ctx context.Context, base, rc *v1alpha1.ReporterConnection, comeBack time.Duration) (ctrl.Result, error) {
 	rc.Status.ObservedGeneration = rc.Generation
 	if !equality.Semantic.DeepEqual(base.Status, rc.Status) {
@@ -260,23 +148,27 @@ func (r *connectionReconciler) told(ctx context.Context, base, rc *v1alpha1.Repo
 		ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
 		log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason, "deleting", !rc.DeletionTimestamp.IsZero())
 	}
-	return ctrl.Result{RequeueAfter: jitter(comeBack)}, nil
+	return ctrl.Result{RequeueAfter: comeBack}, nil
 }
 
-// clientFor returns the endpoint of a connection and a client for it. The error is an *obstacle where a user can mend it.
-func (r *connectionReconciler) clientFor(ctx context.Context, rc *v1alpha1.ReporterConnection) (*v1alpha1.ReporterEndpoint, *reporter.Client, error) {
-	var endpoint v1alpha1.ReporterEndpoint
-	key := endpointKey(rc)
-	err := r.Get(ctx, key, &endpoint)
-	if apierrors.IsNotFound(err) {
-		return nil, nil, &obstacle{finding{answer: answerEndpointNotFound, detail: fmt.Sprintf(
-			"ReporterEndpoint %q does not exist in namespace %q. Create it, or name another in spec.endpointRef", key.Name, key.Namespace)}}
+// reach is how a connection is reached right now. Without a client there is an obstacle, which a user can mend.
+type reach struct {
+	endpoint *v1alpha1.ReporterEndpoint // nil where there is none, or none that may be used
+	client   *reporter.Client
+	obstacle finding
+}
+
+func (r *connectionReconciler) reach(ctx context.Context, rc *v1alpha1.ReporterConnection) (reach, error) {
+	var to reach
+	var err error
+	if to.endpoint, err = r.access.endpointFor(ctx, rc); err == nil {
+		to.client, err = r.access.clientFor(ctx, to.endpoint)
 	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("reading ReporterEndpoint %s: %w", key, err)
+	var o *obstacle
+	if errors.As(err, &o) {
+		to.obstacle, err = o.finding, nil
 	}
-	c, err := r.access.clientFor(ctx, &endpoint)
-	return &endpoint, c, err
+	return to, err
 }
 
 // compare has the endpoint looked at where what was just found of its Reporter is not what its status says.
@@ -285,20 +177,6 @@ func (r *connectionReconciler) compare(endpoint *v1alpha1.ReporterEndpoint, foun
 	if trouble == apimeta.IsStatusConditionTrue(endpoint.Status.Conditions, v1alpha1.ConditionReady) {
 		r.suspect(endpoint)
 	}
-}
-
-// tellHeld puts a hold into the conditions and returns when to come back. DeletionBlocked keeps its lastTransitionTime through
-// changes of reason: it is the start of the wait.
-func tellHeld(rc *v1alpha1.ReporterConnection, h hold) time.Duration {
-	setReady(rc, metav1.ConditionFalse, h.reason, h.message)
-	apimeta.SetStatusCondition(&rc.Status.Conditions, metav1.Condition{
-		Type:               v1alpha1.ConditionDeletionBlocked,
-		Status:             metav1.ConditionTrue,
-		Reason:             h.reason,
-		Message:            h.message,
-		ObservedGeneration: rc.Generation,
-	})
-	return h.comeBack
 }
 
 func setReady(rc *v1alpha1.ReporterConnection, status metav1.ConditionStatus, reason, message string) {
@@ -362,7 +240,7 @@ func configName(rc *v1alpha1.ReporterConnection) string {
 }
 
 func endpointKey(rc *v1alpha1.ReporterConnection) client.ObjectKey {
-	return client.ObjectKey{Namespace: rc.Namespace, Name: rc.Spec.EndpointRef.Name}
+	return client.ObjectKey{Namespace: cmp.Or(rc.Spec.EndpointRef.Namespace, rc.Namespace), Name: rc.Spec.EndpointRef.Name}
 }
 
 // jitter spreads by a tenth to either side what would otherwise come back together.

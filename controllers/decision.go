@@ -79,6 +79,54 @@ func proportional(waited time.Duration) time.Duration {
 	return min(max(waited/8, soonest), slowest)
 }
 
+// judgeBrakes says whether a person holds the deletion, or it is not yet due.
+func judgeBrakes(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEndpoint, now time.Time) (hold, bool) {
+	if rc.Spec.DeletionProtection {
+		return hold{v1alpha1.ReasonDeletionProtected, "spec.deletionProtection is true. Set it to false to let the deletion go on", slowest}, true
+	}
+	if endpoint == nil {
+		return hold{}, false
+	}
+	if endpoint.Spec.Suspend {
+		return hold{v1alpha1.ReasonSuspended, fmt.Sprintf("spec.suspend of ReporterEndpoint %q is true. Set it to false to let the deletions go on",
+			endpoint.Name), slowest}, true
+	}
+	if endpoint.Spec.DeletionDelay != nil {
+		due := rc.DeletionTimestamp.Add(endpoint.Spec.DeletionDelay.Duration)
+		if wait := due.Sub(now); wait > 0 {
+			return hold{v1alpha1.ReasonDeletionDelayed, fmt.Sprintf("the connection is deleted no earlier than %s (spec.deletionDelay of ReporterEndpoint %q), "+
+				"and not at all if another resource claims it by then", due.UTC().Format(time.RFC3339), endpoint.Name), wait}, true
+		}
+	}
+	return hold{}, false
+}
+
+// judgeSecret decides about a deleted Secret: whether it is released, with a warning if live resources will miss it, or when to
+// look again.
+func judgeSecret(use secretUse, deletedFor time.Duration) (release, missed bool, comeBack time.Duration) {
+	switch {
+	case !use.needed:
+		return true, false, 0
+	case use.pending:
+		return false, false, secretInterval
+	case deletedFor < secretGrace:
+		return false, false, min(secretGrace-deletedFor, secretInterval)
+	default:
+		return true, true, 0
+	}
+}
+
+// secretUse is what a Secret is needed for: needed, if the deletion of some connection will need it; pending, if one does now.
+type secretUse struct{ needed, pending bool }
+
+const (
+	// secretGrace is how long a deleted Secret is held for live resources: whoever prunes deletes them within it, and whoever
+	// rotates credentials by deleting and creating has to wait no longer than that.
+	secretGrace = time.Minute
+	// secretInterval is how often a deleted Secret is looked at in case that no event came.
+	secretInterval = 10 * time.Second
+)
+
 // judgeDeletion decides about the finalizer. Two answers release it: the connection was soft-deleted just now, or it is proven
 // absent. Anything else holds the deletion.
 func judgeDeletion(a attempt, waited time.Duration) verdict {

@@ -52,7 +52,7 @@ var _ = Describe("A live ReporterConnection", func() {
 		Expect(rc.Status.ObservedGeneration).To(Equal(rc.Generation))
 
 		Eventually(ctx, s.writes).Should(Equal([]string{
-			"patch reporterendpoints/status default", "patch reporterconnections ledger", "patch reporterconnections/status ledger"}))
+			"patch reporterendpoints/status default", "patch reporterconnections/status ledger"}))
 		Expect(s.asked(http.MethodGet, id)).To(Equal(1), "its own writes do not wake it")
 		Expect(s.kubectl(ctx, "get", "rconn", "-o", "wide")).To(MatchRegexp(
 			`(?m)^NAME\s+CONNECTION\s+READY\s+STATUS\s+AGE\s+ID\s+ENDPOINT\s+TYPE\s+HOST\nledger\s+ledger-db\s+True\s+Available\s+\d+s\s+` + id + `\s+default\s+POSTGRESQL\s+db.internal$`))

@@ -35,7 +35,7 @@ func TestStories(t *testing.T) {
 
 var (
 	world    *testenv.World
-	operator *testenv.Operator
+	operator *testenv.Process
 	logFile  *os.File
 )
 

@@ -11,7 +11,7 @@ const (
 
 	// ConditionDeletionBlocked is on a deleted ReporterConnection, and True, for as long as its deletion is held. Its
 	// reason and message say what it waits for, its lastTransitionTime since when. It never has to be removed by hand:
-	// it goes away with the resource.
+	// it goes away with the resource. A deleted ReporterEndpoint has it while connections still need it.
 	ConditionDeletionBlocked = "DeletionBlocked"
 )
 
@@ -23,6 +23,10 @@ const (
 	// ReasonAvailable: all is well. On a ReporterConnection, Reporter shows the connection; on a ReporterEndpoint,
 	// Reporter answers and accepts the credentials.
 	ReasonAvailable = "Available"
+
+	// ReasonDuplicate: Reporter shows the connection, and an older ReporterConnection claims it too. Nothing is wrong with that
+	// while a resource moves: the connection is deleted with the last resource that claims it.
+	ReasonDuplicate = "Duplicate"
 
 	// ReasonConnectionNotFound: Reporter has no live connection of this id for the tenant of the credentials. Soft deletion
 	// is final, so create a connection in Reporter and a new resource with its id; or correct the endpoint.
@@ -68,7 +72,22 @@ const (
 	// spec.url of the ReporterEndpoint, and proxies in between.
 	ReasonUnexpectedResponse = "UnexpectedResponse"
 
-	// ReasonEndpointNotFound: the ReporterEndpoint that spec.endpointRef names does not exist. Create it, or name another.
+	// ReasonDeletionProtected: spec.deletionProtection is true. Set it to false to let the deletion go on.
+	ReasonDeletionProtected = "DeletionProtected"
+
+	// ReasonSuspended: spec.suspend of the ReporterEndpoint is true. Set it to false to let the deletions go on.
+	ReasonSuspended = "Suspended"
+
+	// ReasonDeletionDelayed: spec.deletionDelay of the ReporterEndpoint is not over. The deletion goes on by itself, unless
+	// another resource claims the connection by then.
+	ReasonDeletionDelayed = "DeletionDelayed"
+
+	// ReasonInUse: on a deleted ReporterEndpoint, ReporterConnections still name it whose deletion will need it. The message
+	// names them: delete them, let them name another endpoint, or set spec.deletionPolicy: Retain on them or on the endpoint.
+	ReasonInUse = "InUse"
+
+	// ReasonEndpointNotFound: the ReporterEndpoint that spec.endpointRef names does not exist, or does not allow the namespace
+	// of the resource. Create it, or name another.
 	ReasonEndpointNotFound = "EndpointNotFound"
 
 	// ReasonInvalidEndpoint: the spec of the ReporterEndpoint cannot be used. The message says what to write instead.

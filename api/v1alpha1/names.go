@@ -7,6 +7,10 @@ const (
 	// The operator alone puts it on and takes it off.
 	ConnectionFinalizer = "reporter.lerian.studio/connection"
 
+	// InUseFinalizer holds a deleted ReporterEndpoint, or a deleted Secret that carries CredentialsLabel, for as long as the
+	// deletion of a connection needs it.
+	InUseFinalizer = "reporter.lerian.studio/in-use"
+
 	// CredentialsLabel, with the value "true", allows the operator to read a Secret and to send what it holds to the
 	// Reporter of the ReporterEndpoints in its namespace that name it. Secrets without it are never read.
 	CredentialsLabel = "reporter.lerian.studio/credentials"

@@ -38,6 +38,11 @@ type ReporterConnectionSpec struct {
 	// +optional
 	// +default="Delete"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// deletionProtection, while it is true, has the API server refuse to delete this resource. Where it is deleted all the same,
+	// as by the deletion of its CustomResourceDefinition, the operator holds the deletion until the protection is lifted.
+	// +optional
+	DeletionProtection bool `json:"deletionProtection,omitempty"`
 }
 
 // EndpointReference names a ReporterEndpoint.
@@ -48,6 +53,12 @@ type EndpointReference struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name,omitempty"`
+
+	// namespace of the ReporterEndpoint, if it is another one. That endpoint has to allow it (spec.allowedNamespaces).
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
 }
 
 // ReporterConnectionStatus is what the operator last saw of the connection.

@@ -32,6 +32,58 @@ type ReporterEndpointSpec struct {
 	// +kubebuilder:validation:MaxLength=20
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m))+$') && duration(self) >= duration('1s') && duration(self) <= duration('60s')",message="must be a duration from 1s to 60s, for example 10s"
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
+
+	// allowedNamespaces says whose ReporterConnections may use this endpoint, and with it all that its credentials may do in
+	// Reporter. By default those of its own namespace.
+	// +optional
+	// +default={"from": "Same"}
+	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitzero"`
+
+	// deletionPolicy, if it is Retain, overrides that of every ReporterConnection that uses this endpoint: their resources go,
+	// and Reporter is not touched. It may be changed at any time, also while deletions wait.
+	// +optional
+	// +default="Delete"
+	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
+
+	// suspend, while it is true, holds every deletion through this endpoint. They go on at once when it is lifted.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
+	// deletionDelay is how long after its resource a connection is deleted at the earliest. In that time another resource may
+	// take the connection over. 30s is wise under Argo CD, which deletes before it creates; at most 168h.
+	// +optional
+	// +default="0s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=20
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('168h')",message="must be a duration from 0s to 168h, for example 30s"
+	DeletionDelay *metav1.Duration `json:"deletionDelay,omitempty"`
+}
+
+// FromNamespaces says where something may come from.
+// +kubebuilder:validation:Enum=Same;All;Selector
+type FromNamespaces string
+
+const (
+	// FromSame allows the endpoint's own namespace.
+	FromSame FromNamespaces = "Same"
+	// FromAll allows every namespace.
+	FromAll FromNamespaces = "All"
+	// FromSelector allows the namespaces whose labels match the selector, and the endpoint's own.
+	FromSelector FromNamespaces = "Selector"
+)
+
+// AllowedNamespaces says which namespaces may use an endpoint.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.selector) == (has(self.from) && self.from == 'Selector')",message="selector goes with from: Selector, and from: Selector with a selector"
+type AllowedNamespaces struct {
+	// from is Same for the endpoint's own namespace, All for every one, Selector for its own and those that selector matches.
+	// +optional
+	// +default="Same"
+	From FromNamespaces `json:"from,omitempty"`
+
+	// selector matches the labels of the namespaces that are allowed.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
 // EndpointAuth says how to authenticate with Reporter. Exactly one member is set.
@@ -71,7 +123,8 @@ type ReporterEndpointStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// conditions of the endpoint: Ready is True while Reporter answers and accepts the credentials.
+	// conditions of the endpoint: Ready is True while Reporter answers and accepts the credentials; DeletionBlocked is there
+	// while ReporterConnections keep a deleted endpoint from going.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

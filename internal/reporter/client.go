@@ -76,7 +76,7 @@ func (c *Client) TenantID() string { return tenantOf(c.token) }
 // Get looks a connection up. An error for which IsNotFound is true says that Reporter has no live connection of this id for
 // the tenant of the credentials.
 func (c *Client) Get(ctx context.Context, id string) (*Connection, error) {
-	answer, err := c.call(ctx, http.MethodGet, id, nil)
+	answer, err := c.callConnection(ctx, http.MethodGet, id)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (c *Client) Get(ctx context.Context, id string) (*Connection, error) {
 // Delete soft-deletes a connection, which is final. It returns nil for the answer 204 alone. Reporter answers IsNotFound also
 // for what it keeps but will not delete: ask Get before believing it.
 func (c *Client) Delete(ctx context.Context, id string) error {
-	answer, err := c.call(ctx, http.MethodDelete, id, nil)
+	answer, err := c.callConnection(ctx, http.MethodDelete, id)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 // Check returns nil if Reporter's connections API answers and accepts the credentials. It asks for a list of one, since the
 // service's own probes never look at credentials.
 func (c *Client) Check(ctx context.Context) error {
-	answer, err := c.call(ctx, http.MethodGet, "", url.Values{"page": {"1"}, "limit": {"1"}})
+	answer, err := c.call(ctx, http.MethodGet, connectionsPath, url.Values{"page": {"1"}, "limit": {"1"}})
 	if err != nil {
 		return err
 	}
@@ -139,26 +139,37 @@ func (c *Client) Check(ctx context.Context) error {
 // answer is a response that was read to its end, or to one byte past maxBody.
 type answer struct {
 	method, path string
+	token        string // that was sent, so that it is not shown where the body repeats it
 	status       int
 	header       http.Header
 	body         []byte
 }
 
-// call sends one request and reads the answer. The error, always an *Error, says that there is none.
-func (c *Client) call(ctx context.Context, method, id string, query url.Values) (*answer, error) {
-	target := c.base.JoinPath(connectionsPath)
-	if id != "" {
-		if !canonicalUUID.MatchString(id) {
-			// Reporter deletes what a sloppy id resolves to, which may not be what was meant: such a one is never sent.
-			return nil, &Error{Method: method, Path: target.Path, kind: kindInvalidID, Message: "the id is not a canonical lower-case UUID; nothing was sent"}
-		}
-		target = target.JoinPath(id)
+// callConnection is call for the path of one connection. Reporter deletes what a sloppy id resolves to, which may not be what
+// was meant: such a one is never sent.
+func (c *Client) callConnection(ctx context.Context, method, id string) (*answer, error) {
+	if !canonicalUUID.MatchString(id) {
+		return nil, &Error{Method: method, Path: c.at(connectionsPath).EscapedPath(), kind: kindInvalidID, Message: "the id is not a canonical lower-case UUID; nothing was sent"}
 	}
+	return c.call(ctx, method, connectionsPath+"/"+id, nil)
+}
+
+// at returns the URL of a path of the API. The base URL has no slash at its end, and its path is not escaped.
+func (c *Client) at(path string) *url.URL {
+	target := *c.base
+	target.Path += path
+	return &target
+}
+
+// call sends one request and reads the answer. The error, always an *Error, says that there is none.
+func (c *Client) call(ctx context.Context, method, path string, query url.Values) (*answer, error) {
+	target := c.at(path)
 	target.RawQuery = query.Encode()
+	path = target.EscapedPath()
 
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), nil)
 	if err != nil {
-		return nil, &Error{Method: method, Path: target.Path, kind: kindUnavailable, Err: err}
+		return nil, &Error{Method: method, Path: path, kind: kindUnavailable, Err: err}
 	}
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "reporter-operator")
@@ -166,19 +177,19 @@ func (c *Client) call(ctx context.Context, method, id string, query url.Values) 
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 
-	if held := c.pause.hold(method, target.Path, time.Now()); held != nil {
+	if held := c.pause.hold(method, path, time.Now()); held != nil {
 		return nil, held
 	}
 	response, err := c.client.Do(request)
 	if err != nil {
-		return nil, &Error{Method: method, Path: target.Path, kind: kindUnavailable, Err: c.cause(err)}
+		return nil, &Error{Method: method, Path: path, kind: kindUnavailable, Err: c.cause(err)}
 	}
 	defer response.Body.Close() //nolint:errcheck // what was needed of it has been read
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err != nil {
-		return nil, &Error{Method: method, Path: target.Path, kind: kindUnavailable, Err: c.cause(err)}
+		return nil, &Error{Method: method, Path: path, kind: kindUnavailable, Err: c.cause(err)}
 	}
-	a := &answer{method: method, path: target.Path, status: response.StatusCode, header: response.Header, body: body}
+	a := &answer{method: method, path: path, token: c.token, status: response.StatusCode, header: response.Header, body: body}
 	if a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable {
 		c.pause.begin(a.asError(), time.Now())
 	}
@@ -215,8 +226,10 @@ func parseBaseURL(raw string) (*url.URL, error) {
 	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
 		return nil, errors.New("the URL must not contain a query or a fragment")
 	}
-	base.Host = strings.ToLower(base.Host)
-	base = base.JoinPath("/") // cleans the path, so that equal places have equal URLs
+	// Equal places get equal URLs: host in lower case, no port where it is the scheme's, a clean path.
+	port := map[string]string{"http": ":80", "https": ":443"}[base.Scheme]
+	base.Host = strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(base.Host), port), ":")
+	base = base.JoinPath("/")
 	base.Path = base.Path[:len(base.Path)-1]
 	base.RawPath = ""
 	return base, nil

@@ -56,21 +56,19 @@ const (
 
 // Error gives method, path and what came back.
 func (e *Error) Error() string {
-	var text strings.Builder
-	fmt.Fprintf(&text, "%s %s: ", e.Method, e.Path)
+	parts := []string{e.Method + " " + e.Path}
 	if e.Err != nil {
-		text.WriteString(e.Err.Error())
-		return text.String()
+		parts = append(parts, e.Err.Error())
 	}
 	if e.Status != 0 {
-		fmt.Fprintf(&text, "%d %s", e.Status, http.StatusText(e.Status))
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))))
 	}
 	for _, part := range []string{e.Code, e.Title, e.Message} {
 		if part != "" {
-			text.WriteString(": " + part)
+			parts = append(parts, part)
 		}
 	}
-	return text.String()
+	return strings.Join(parts, ": ")
 }
 
 // Unwrap returns the reason why there was no answer, if there was none.
@@ -131,7 +129,7 @@ func (a *answer) asError() *Error {
 	numeric := false
 	if a.status >= 400 && a.decodeBody(&body) {
 		if e.Code, numeric = parseCode(body.Code); e.Code != "" {
-			e.Title, e.Message = clean(body.Title), clean(body.Message+body.Detail)
+			e.Title, e.Message = a.clean(body.Title), a.clean(body.Message+body.Detail)
 		}
 	}
 	switch {
@@ -159,28 +157,39 @@ func (a *answer) asError() *Error {
 	return e
 }
 
-// parseCode reads a code, which Reporter sends as a string or, from its router and limits, as a number.
+// parseCode reads a code, which Reporter sends as a string or, from its router and limits, as a number. One that would have to
+// be cleaned is none of Reporter's: it must not become one by that.
 func parseCode(raw json.RawMessage) (code string, numeric bool) {
-	if json.Unmarshal(raw, &code) == nil {
-		return clean(code), false
-	}
 	var number json.Number
-	if json.Unmarshal(raw, &number) == nil {
-		return clean(number.String()), true
+	switch {
+	case json.Unmarshal(raw, &code) == nil:
+	case json.Unmarshal(raw, &number) == nil:
+		code, numeric = number.String(), true
 	}
-	return "", false
+	if clean(code) != code {
+		return "", false
+	}
+	return code, numeric
 }
 
 // parseRetryAfter reads seconds or an HTTP date, and returns 0 for anything else and for the past.
 func parseRetryAfter(value string, now time.Time) time.Duration {
 	const longest = 24 * time.Hour // beyond it, only the overflow is of interest
-	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
-		return min(time.Duration(seconds)*time.Second, longest)
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(longest/time.Second))) * time.Second
 	}
 	if when, err := http.ParseTime(value); err == nil {
 		return min(max(when.Sub(now), 0), longest)
 	}
 	return 0
+}
+
+// clean makes a text of the answer fit to be shown, also where an authentication layer quotes the token that it refuses.
+func (a *answer) clean(text string) string {
+	if a.token != "" {
+		text = strings.ReplaceAll(text, a.token, "…")
+	}
+	return clean(text)
 }
 
 // clean makes a text of Reporter's fit for a status, an event or a log.
@@ -207,7 +216,7 @@ func (c *Client) cause(err error) error {
 		hostname  x509.HostnameError
 		invalid   x509.CertificateInvalidError
 		record    tls.RecordHeaderError
-		alert     tls.AlertError
+		remote    *net.OpError
 		timeout   net.Error
 	)
 	text := ""
@@ -228,9 +237,9 @@ func (c *Client) cause(err error) error {
 		text = "TLS: the certificate has expired or is not valid yet"
 	case errors.As(err, &invalid):
 		text = "TLS: the certificate is not valid"
-	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		text = "the server does not speak TLS: try http:// in the URL"
-	case errors.As(err, &alert):
+	case errors.As(err, &remote) && remote.Op == "remote error": // what crypto/tls calls an alert of the server
 		text = "TLS: the server refused the handshake"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		text = "connection refused"

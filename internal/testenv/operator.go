@@ -12,8 +12,8 @@ import (
 	"syscall"
 )
 
-// Operator is the operator as a process.
-type Operator struct {
+// Process is a part of the world that can be stopped and killed by itself.
+type Process struct {
 	command *exec.Cmd
 	// done is closed when the process has ended, for whatever reason; err says how.
 	done chan struct{}
@@ -21,7 +21,7 @@ type Operator struct {
 }
 
 // StartOperator builds the operator, once, and starts it as its own ServiceAccount. What it logs goes to log.
-func (w *World) StartOperator(ctx context.Context, log io.Writer, args ...string) (*Operator, error) {
+func (w *World) StartOperator(ctx context.Context, log io.Writer, args ...string) (*Process, error) {
 	binary := w.path("manager")
 	if _, err := os.Stat(binary); err != nil {
 		build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
@@ -34,39 +34,50 @@ func (w *World) StartOperator(ctx context.Context, log io.Writer, args ...string
 	if err != nil {
 		return nil, err
 	}
-	args = append([]string{"--health-probe-bind-address=0"}, args...)
-	o := &Operator{command: exec.Command(filepath.Clean(binary), args...), done: make(chan struct{})} //nolint:gosec,noctx // ends with Stop or Kill
-	o.command.Env = append(os.Environ(), "KUBECONFIG="+kubeconfig)
-	o.command.Stdout, o.command.Stderr = log, log
-	// In a process group of its own, Ctrl-C in a terminal does not reach it: whoever started it ends it.
-	o.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := o.command.Start(); err != nil {
-		return nil, fmt.Errorf("starting the operator: %w", err)
+	return start(log, []string{"KUBECONFIG=" + kubeconfig}, binary, append([]string{"--health-probe-bind-address=0"}, args...)...)
+}
+
+// StartNamespaceController starts kube-controller-manager with the one controller that empties deleted namespaces.
+func (w *World) StartNamespaceController(log io.Writer) (*Process, error) {
+	binary := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kube-controller-manager")
+	return start(log, nil, binary, "--kubeconfig="+w.Kubeconfig, "--authentication-kubeconfig="+w.Kubeconfig, "--authorization-kubeconfig="+w.Kubeconfig,
+		"--controllers=namespace-controller", "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0")
+}
+
+// start starts a process in a process group of its own, so that Ctrl-C in a terminal does not reach it: whoever started it ends
+// it.
+func start(log io.Writer, env []string, path string, args ...string) (*Process, error) {
+	p := &Process{command: exec.Command(path, args...), done: make(chan struct{})} //nolint:gosec,noctx // ours; it ends with Stop or Kill
+	p.command.Env = append(os.Environ(), env...)
+	p.command.Stdout, p.command.Stderr = log, log
+	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.command.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", filepath.Base(path), err)
 	}
 	go func() {
-		o.err = o.command.Wait()
-		close(o.done)
+		p.err = p.command.Wait()
+		close(p.done)
 	}()
-	return o, nil
+	return p, nil
 }
 
 // Done is closed when the process has ended, whoever ended it.
-func (o *Operator) Done() <-chan struct{} { return o.done }
+func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Terminate tells the operator to end, with SIGTERM, as Kubernetes would.
-func (o *Operator) Terminate() {
-	_ = o.command.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+// Terminate tells the process to end, with SIGTERM, as Kubernetes would.
+func (p *Process) Terminate() {
+	_ = p.command.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 }
 
-// Stop terminates the operator and waits for it. The error says that it did not end well.
-func (o *Operator) Stop() error {
-	o.Terminate()
-	<-o.done
-	return o.err
+// Stop terminates the process and waits for it. The error says that it did not end well.
+func (p *Process) Stop() error {
+	p.Terminate()
+	<-p.done
+	return p.err
 }
 
-// Kill ends the operator at once, wherever it is.
-func (o *Operator) Kill() {
-	_ = o.command.Process.Kill()
-	<-o.done
+// Kill ends the process at once, wherever it is.
+func (p *Process) Kill() {
+	_ = p.command.Process.Kill()
+	<-p.done
 }

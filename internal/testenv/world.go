@@ -14,11 +14,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -104,9 +106,33 @@ func (w *World) install(ctx context.Context) error {
 	if _, err := w.Kubectl(ctx, strings.Join(kept, "\n---\n"), "apply", "--server-side", "-f", "-"); err != nil {
 		return err
 	}
-	_, err = w.Kubectl(ctx, "", "wait", "--for=condition=Established", "crd",
-		"reporterconnections.reporter.lerian.studio", "reporterendpoints.reporter.lerian.studio")
-	return err
+	if _, err = w.Kubectl(ctx, "", "wait", "--for=condition=Established", "crd",
+		"reporterconnections.reporter.lerian.studio", "reporterendpoints.reporter.lerian.studio"); err != nil {
+		return err
+	}
+	return w.awaitPolicies(ctx)
+}
+
+// awaitPolicies waits until the API server has taken up the admission policies, which it does a moment after they are made. Each
+// of them is tried out on an object that is never stored.
+func (w *World) awaitPolicies(ctx context.Context) error {
+	endpoint := &v1alpha1.ReporterEndpoint{Spec: v1alpha1.ReporterEndpointSpec{URL: "http://reporter"}}
+	connection := &v1alpha1.ReporterConnection{Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: "00000000-0000-0000-0000-000000000000"}}
+	secret := &corev1.Secret{}
+	for _, object := range []client.Object{endpoint, connection, secret} {
+		object.SetName("policy-check")
+		object.SetNamespace(metav1.NamespaceDefault)
+		object.SetLabels(map[string]string{v1alpha1.CredentialsLabel: "true"})
+		err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+			tried := object.DeepCopyObject().(client.Object)
+			err := w.Create(ctx, tried, client.DryRunAll)
+			return len(tried.GetFinalizers()) > 0, err
+		})
+		if err != nil {
+			return fmt.Errorf("waiting for the admission policies: %T gets no finalizer: %w", object, err)
+		}
+	}
+	return nil
 }
 
 // Stop ends the control plane and removes the world's files.

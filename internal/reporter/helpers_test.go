@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reporter
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var noon = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+func TestParseRetryAfterDates(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"Mon, 01 Jun 2026 12:00:07 GMT":  7 * time.Second,
+		"Monday, 01-Jun-26 12:00:07 GMT": 7 * time.Second,
+		"Mon Jun  1 12:00:07 2026":       7 * time.Second,
+		"Mon, 01 Jun 2026 12:00:00 GMT":  0,
+		"Mon, 01 Jun 2026 11:59:59 GMT":  0,
+		"Tue, 02 Jun 2026 12:00:00 GMT":  24 * time.Hour,
+		"Tue, 02 Jun 2026 12:00:01 GMT":  24 * time.Hour,
+		"Mon, 01 Jun 2026 12:00:07":      0,
+		"Mon, 01 Jun 2026 14:00:07 CEST": 0,
+	} {
+		if got := parseRetryAfter(value, noon); got != want {
+			t.Errorf("%q gives %s, not %s", value, got, want)
+		}
+	}
+}
+
+// A Reporter that is to be left alone, minute by minute.
+func TestPause(t *testing.T) {
+	var p pause
+	tell := func(at time.Duration, status int, retryAfter time.Duration) {
+		p.begin(&Error{Method: "GET", Path: "/told", Status: status, Code: "FET-0099", kind: kindRateLimited, retryAfter: retryAfter}, noon.Add(at))
+	}
+	left := func(at, want time.Duration, status int) {
+		t.Helper()
+		held := p.hold("DELETE", "/asked", noon.Add(at))
+		switch {
+		case want == 0 && held != nil:
+			t.Errorf("at %s it is held: %+v", at, *held)
+		case want == 0:
+		case held == nil:
+			t.Errorf("at %s it is not held", at)
+		case *held != Error{Method: "DELETE", Path: "/asked", Status: status, Code: "FET-0099", kind: kindRateLimited, retryAfter: want}:
+			t.Errorf("at %s it is held with %+v, not for %s", at, *held, want)
+		}
+	}
+
+	left(0, 0, 0)
+	tell(0, 429, 0) // without Retry-After
+	left(0, 0, 0)
+
+	tell(0, 429, time.Minute)
+	left(0, time.Minute, 429)
+	left(59*time.Second, time.Second, 429)
+	left(time.Minute-1, 1, 429)
+	left(time.Minute, 0, 0)
+	left(-time.Second, time.Minute+time.Second, 429) // a clock that was set back
+
+	// The newest word counts, as an answer that was under way may bring it; one that names no time takes nothing back.
+	tell(30*time.Second, 503, time.Minute)
+	left(60*time.Second, 30*time.Second, 503)
+	tell(60*time.Second, 429, 0)
+	left(60*time.Second, 30*time.Second, 503)
+	tell(60*time.Second, 429, time.Second)
+	left(60*time.Second, time.Second, 429)
+	left(61*time.Second, 0, 0)
+
+	// No word of Reporter's stops the operator for longer than 10 minutes.
+	tell(time.Hour, 429, 24*time.Hour)
+	left(time.Hour, 10*time.Minute, 429)
+	left(time.Hour+10*time.Minute, 0, 0)
+}
+
+// What is held is a copy: whoever changes it changes nothing for the next.
+func TestPauseHandsOutCopies(t *testing.T) {
+	var p pause
+	told := &Error{Status: 429, retryAfter: time.Minute}
+	p.begin(told, noon)
+	told.Status = 1
+	p.hold("GET", "/", noon).Status = 2
+	if got := p.hold("GET", "/", noon).Status; got != 429 {
+		t.Errorf("the status is %d, not 429", got)
+	}
+}
+
+// A pool forgets Reporters that nobody has asked for in an hour, but no other, and makes no second one while it remembers.
+func TestPoolForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p Pool
+		used, unused := reporterKey{origin: "http://used"}, reporterKey{origin: "http://unused"}
+		first := p.reporter(used)
+		p.reporter(unused)
+		for range 3 {
+			<-time.After(30 * time.Minute)
+			if p.reporter(used) != first {
+				t.Errorf("a Reporter in use is made again")
+			}
+		}
+		if len(p.reporters) != 2 {
+			t.Errorf("it holds %d Reporters, not 2, before there is a third", len(p.reporters))
+		}
+		p.reporter(reporterKey{origin: "http://third"})
+		if _, found := p.reporters[unused]; found || len(p.reporters) != 2 {
+			t.Errorf("it holds %d Reporters, not 2; the unused one: %t", len(p.reporters), found)
+		}
+		if p.reporter(used) != first {
+			t.Errorf("a Reporter in use is forgotten")
+		}
+		if p.reporter(reporterKey{origin: "http://used", credentials: [32]byte{1}}) == first {
+			t.Errorf("other credentials give the same Reporter")
+		}
+	})
+}
