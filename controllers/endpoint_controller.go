@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -44,8 +45,13 @@ func (r *endpointReconciler) Reconcile(ctx context.Context, req ctrl.Request) (c
 
 	endpoint.Status.ObservedGeneration = endpoint.Generation
 	if !equality.Semantic.DeepEqual(base.Status, endpoint.Status) {
-		if err := r.Status().Patch(ctx, &endpoint, client.MergeFrom(base)); err != nil {
-			return ctrl.Result{}, ignoreGone(err)
+		// Its protector writes to the same list of conditions.
+		err := r.Status().Patch(ctx, &endpoint, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+		if apierrors.IsConflict(err) {
+			return ctrl.Result{RequeueAfter: soonest}, nil
+		}
+		if err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
 		ready := apimeta.FindStatusCondition(endpoint.Status.Conditions, v1alpha1.ConditionReady)
 		log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason)

@@ -5,6 +5,7 @@ package controllers_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -46,6 +47,9 @@ var _ = BeforeSuite(func(ctx context.Context) {
 	Expect(err).NotTo(HaveOccurred())
 	logFile, err = os.Create(filepath.Join(world.Dir, "operator.log"))
 	Expect(err).NotTo(HaveOccurred())
+	namespaces, err := world.StartNamespaceController(io.Discard)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(namespaces.Kill)
 	startOperator(ctx)
 	DeferCleanup(func() error { return operator.Stop() })
 })

@@ -20,21 +20,29 @@ type Process struct {
 	err  error
 }
 
-// StartOperator builds the operator, once, and starts it as its own ServiceAccount. What it logs goes to log.
+// buildOperator builds the operator from the module's root into the world's directory.
+func (w *World) buildOperator(ctx context.Context) error {
+	build := exec.CommandContext(ctx, "go", "build", "-o", w.path("manager"), ".") //nolint:gosec // nothing of it comes from outside
+	build.Dir = w.root
+	build.Cancel = func() error { return build.Process.Signal(os.Interrupt) } // so that go removes its temporary files
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the operator: %w\n%s", err, output)
+	}
+	return nil
+}
+
+// StartOperator starts the operator, built from this tree when the world began, as its own ServiceAccount. What it logs goes to
+// log.
 func (w *World) StartOperator(ctx context.Context, log io.Writer, args ...string) (*Process, error) {
-	binary := w.path("manager")
-	if _, err := os.Stat(binary); err != nil {
-		build := exec.CommandContext(ctx, "go", "build", "-o", binary, ".")
-		build.Dir = w.root
-		if output, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("building the operator: %w\n%s", err, output)
-		}
+	defer context.AfterFunc(ctx, w.stopBuild)()
+	if err := w.build(); err != nil {
+		return nil, err
 	}
 	kubeconfig, err := w.operatorKubeconfig(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return start(log, []string{"KUBECONFIG=" + kubeconfig}, binary, append([]string{"--health-probe-bind-address=0"}, args...)...)
+	return start(log, []string{"KUBECONFIG=" + kubeconfig}, w.path("manager"), append([]string{"--health-probe-bind-address=0"}, args...)...)
 }
 
 // StartNamespaceController starts kube-controller-manager with the one controller that empties deleted namespaces.

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -46,9 +47,11 @@ type World struct {
 	// Kubeconfig is the path of the administrator's kubeconfig.
 	Kubeconfig string
 
-	root    string
-	control envtest.Environment
-	config  *rest.Config
+	root      string
+	control   envtest.Environment
+	config    *rest.Config
+	build     func() error // builds the operator, once, and waits for that
+	stopBuild context.CancelFunc
 }
 
 // Start starts etcd and the API server from the directory KUBEBUILDER_ASSETS and applies config/default to it. Stop must be
@@ -68,6 +71,9 @@ func (w *World) start(ctx context.Context) (err error) {
 	if w.Dir, err = os.MkdirTemp("", "reporter-operator-"); err != nil {
 		return err
 	}
+	building, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	w.stopBuild, w.build = cancel, sync.OnceValue(func() error { return w.buildOperator(building) })
+	go w.build() //nolint:errcheck // it takes as long as the control plane; StartOperator tells what came of it
 	if err := os.WriteFile(w.path("audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
 		return err
 	}
@@ -110,12 +116,12 @@ func (w *World) install(ctx context.Context) error {
 		"reporterconnections.reporter.lerian.studio", "reporterendpoints.reporter.lerian.studio"); err != nil {
 		return err
 	}
-	return w.awaitPolicies(ctx)
+	return w.AwaitPolicies(ctx)
 }
 
-// awaitPolicies waits until the API server has taken up the admission policies, which it does a moment after they are made. Each
+// AwaitPolicies waits until the API server has taken up the admission policies, which it does a moment after they are made. Each
 // of them is tried out on an object that is never stored.
-func (w *World) awaitPolicies(ctx context.Context) error {
+func (w *World) AwaitPolicies(ctx context.Context) error {
 	endpoint := &v1alpha1.ReporterEndpoint{Spec: v1alpha1.ReporterEndpointSpec{URL: "http://reporter"}}
 	connection := &v1alpha1.ReporterConnection{Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: "00000000-0000-0000-0000-000000000000"}}
 	secret := &corev1.Secret{}
@@ -123,13 +129,14 @@ func (w *World) awaitPolicies(ctx context.Context) error {
 		object.SetName("policy-check")
 		object.SetNamespace(metav1.NamespaceDefault)
 		object.SetLabels(map[string]string{v1alpha1.CredentialsLabel: "true"})
+		var refused error // at first, as the policies do not know the schema of a new CRD yet
 		err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 			tried := object.DeepCopyObject().(client.Object)
-			err := w.Create(ctx, tried, client.DryRunAll)
-			return len(tried.GetFinalizers()) > 0, err
+			refused = w.Create(ctx, tried, client.DryRunAll)
+			return refused == nil && len(tried.GetFinalizers()) > 0, nil
 		})
 		if err != nil {
-			return fmt.Errorf("waiting for the admission policies: %T gets no finalizer: %w", object, err)
+			return fmt.Errorf("waiting for the admission policies: %T gets no finalizer: %w", object, errors.Join(err, refused))
 		}
 	}
 	return nil
@@ -141,6 +148,8 @@ func (w *World) Stop() error {
 	if w.Dir == "" {
 		return err
 	}
+	w.stopBuild()
+	_ = w.build() // it writes into Dir
 	return errors.Join(err, os.RemoveAll(w.Dir))
 }
 
@@ -149,7 +158,9 @@ func (w *World) Stop() error {
 func (w *World) Kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
 	path := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kubectl")
 	command := exec.CommandContext(ctx, path, args...) //nolint:gosec // the user's own binary
-	command.Env = append(os.Environ(), "KUBECONFIG="+w.Kubeconfig)
+	command.Env = append(os.Environ(), "KUBECONFIG="+w.Kubeconfig,
+		// Nothing of the user's own settings, and nothing into the home directory.
+		"KUBERC=off", "KUBECACHEDIR="+w.path("kubectl-cache"))
 	command.Stdin = strings.NewReader(stdin)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
