@@ -3,6 +3,12 @@
 package reporter
 
 import (
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +30,32 @@ func TestParseRetryAfterDates(t *testing.T) {
 	} {
 		if got := parseRetryAfter(value, noon); got != want {
 			t.Errorf("%q gives %s, not %s", value, got, want)
+		}
+	}
+}
+
+// What no server of a test can bring about; the rest is in TestNoAnswer.
+func TestCauses(t *testing.T) {
+	c := &Client{base: &url.URL{Host: "reporter.internal:4006"}, client: &http.Client{Timeout: 10 * time.Second}}
+	dialling := func(err error) error {
+		return &net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 49152}, Err: os.NewSyscallError("connect", err)}
+	}
+	for _, test := range []struct {
+		err  error
+		text string
+	}{
+		{&net.DNSError{Err: "server misbehaving", Name: "reporter.internal", Server: "10.0.0.10:53", IsTemporary: true}, "looking up host reporter.internal failed"},
+		{&net.DNSError{Err: "i/o timeout", Name: "reporter.internal", Server: "10.0.0.10:53", IsTimeout: true}, "no answer within 10s"},
+		{dialling(syscall.EHOSTUNREACH), "no route to the host"},
+		{dialling(syscall.ENETUNREACH), "no route to the host"},
+		{dialling(syscall.ETIMEDOUT), "no answer within 10s"},
+		{dialling(syscall.EACCES), "the answer is not HTTP, or the connection failed"},
+		{&net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.EPIPE)}, "connection reset"},
+		{x509.CertificateInvalidError{Reason: x509.NotAuthorizedToSign, Detail: "secret"}, "TLS: the certificate is not valid"},
+	} {
+		wrapped := &url.Error{Op: "Delete", URL: "http://reporter.internal:4006", Err: test.err}
+		if got := c.cause(wrapped).Error(); got != test.text {
+			t.Errorf("%v becomes %q, not %q", test.err, got, test.text)
 		}
 	}
 }
@@ -93,21 +125,20 @@ func TestPoolForgets(t *testing.T) {
 		used, unused := reporterKey{origin: "http://used"}, reporterKey{origin: "http://unused"}
 		first := p.reporter(used)
 		p.reporter(unused)
-		for range 3 {
-			<-time.After(30 * time.Minute)
-			if p.reporter(used) != first {
-				t.Errorf("a Reporter in use is made again")
-			}
+		<-time.After(time.Minute)
+		if p.reporter(used) != first {
+			t.Errorf("a Reporter is made again")
 		}
+		<-time.After(time.Hour)
 		if len(p.reporters) != 2 {
 			t.Errorf("it holds %d Reporters, not 2, before there is a third", len(p.reporters))
 		}
-		p.reporter(reporterKey{origin: "http://third"})
-		if _, found := p.reporters[unused]; found || len(p.reporters) != 2 {
-			t.Errorf("it holds %d Reporters, not 2; the unused one: %t", len(p.reporters), found)
+		p.reporter(reporterKey{origin: "http://third"}) // 61 minutes after the unused one, 60 after the used one
+		if _, found := p.reporters[unused]; found {
+			t.Errorf("a Reporter that was not used for more than an hour is remembered")
 		}
 		if p.reporter(used) != first {
-			t.Errorf("a Reporter in use is forgotten")
+			t.Errorf("a Reporter that was used within the hour is forgotten")
 		}
 		if p.reporter(reporterKey{origin: "http://used", credentials: [32]byte{1}}) == first {
 			t.Errorf("other credentials give the same Reporter")

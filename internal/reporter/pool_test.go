@@ -77,7 +77,7 @@ func deleteAtOnce(t *testing.T, pool *reporter.Pool, r *reportertest.Reporter, u
 	for range n {
 		id := r.Add(reportertest.Connection{}).ID
 		group.Go(func() {
-			c, err := pool.Client(reporter.Config{BaseURL: url, Token: "token-a", Timeout: time.Minute})
+			c, err := pool.Client(reporter.Config{BaseURL: url, Token: "token-a", Timeout: 10 * time.Second})
 			if err == nil {
 				err = c.Delete(t.Context(), id)
 			}

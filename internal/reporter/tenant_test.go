@@ -32,6 +32,8 @@ func TestTenantID(t *testing.T) {
 		{"five parts", "e30." + jwt(`{"tenantId":"acme"}`) + ".e30", ""},
 		{"an encrypted one", "eyJhbGciOiJSU0EtT0FFUCJ9.OKOawDo13gRp2ojaHV7LFpZcgV7T6DVZKTyKOMTYUmKoTCVJRgckCL9kiMT03JGe.48V1_ALb6US04U3b.5eym8TW_c8SuK0lt.XFBoMYUZodetZdvT", ""},
 		{"no base64", "a.{}.b", ""},
+		{"base64 and something after it", strings.Replace(jwt(`{"tenantId":"acme"  }`), ".c2ln", "!.c2ln", 1), ""},
+		{"two tenants", jwt(`{"tenantId":"acme","tenantId":42}`), ""},
 		{"control characters", jwt(`{"tenantId":"ac\nme"}`), "acme"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
