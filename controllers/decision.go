@@ -163,7 +163,7 @@ func judgeHold(f finding, configName string, waited time.Duration) hold {
 	switch f.answer {
 	case answerJobInProgress:
 		return hold{v1alpha1.ReasonJobInProgress, fmt.Sprintf("jobs in Reporter, pending or processing, read from connection %q. "+
-			"It is deleted by itself when they have ended", configName), proportional(waited)}
+			"The deletion goes on by itself when they have ended; a job whose worker died has to be ended in Reporter", configName), proportional(waited)}
 	case answerConflict:
 		return hold{v1alpha1.ReasonConflict, "Reporter refuses because of a conflict: " + f.detail, proportional(waited)}
 	case answerInvalidID:

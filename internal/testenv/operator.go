@@ -24,7 +24,9 @@ type Process struct {
 func (w *World) buildOperator(ctx context.Context) error {
 	build := exec.CommandContext(ctx, "go", "build", "-o", w.path("manager"), ".") //nolint:gosec // nothing of it comes from outside
 	build.Dir = w.root
-	build.Cancel = func() error { return build.Process.Signal(os.Interrupt) } // so that go removes its temporary files
+	build.Env = append(os.Environ(), "GOTMPDIR="+w.Dir) // go leaves its files behind when it is interrupted
+	build.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	build.Cancel = func() error { return syscall.Kill(-build.Process.Pid, syscall.SIGKILL) } // its compilers as well
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the operator: %w\n%s", err, output)
 	}

@@ -77,7 +77,15 @@ func (w *World) start(ctx context.Context) (err error) {
 	if err := os.WriteFile(w.path("audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
 		return err
 	}
-	w.control.ControlPlane.GetAPIServer().Configure().
+	// Left to itself, envtest makes directories of its own, and more of them when it tries again, and does not remove them all.
+	apiServer := w.control.ControlPlane.GetAPIServer()
+	apiServer.CertDir, w.control.ControlPlane.Etcd = w.path("kube-apiserver"), &envtest.Etcd{DataDir: w.path("etcd")}
+	for _, dir := range []string{apiServer.CertDir, w.control.ControlPlane.Etcd.DataDir} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	apiServer.Configure().
 		Append("audit-policy-file", w.path("audit-policy.yaml")).
 		Append("audit-log-path", w.path("audit.log"))
 	if w.config, err = w.control.Start(); err != nil {

@@ -1,0 +1,199 @@
+# The image that docker-build builds and deploy installs.
+IMG ?= controller:latest
+CONTAINER_TOOL ?= docker
+KUBECTL ?= kubectl
+
+# What deploy installs and undeploy removes; config/default-before-1.36 on a Kubernetes that old.
+CONFIG ?= config/default
+
+# Tools are pinned in modules of their own, so that their dependencies never become the operator's, and are compiled
+# into Go's build cache on first use. The linters are apart from the rest: they pull in two hundred modules.
+CONTROLLER_GEN = go tool -modfile=$(CURDIR)/hack/tools/go.mod controller-gen
+KUSTOMIZE      = go tool -modfile=$(CURDIR)/hack/tools/go.mod kustomize
+GINKGO         = go tool -modfile=$(CURDIR)/hack/tools/go.mod ginkgo
+GOLANGCI_LINT  = go tool -modfile=$(CURDIR)/hack/tools/lint/go.mod golangci-lint-kube-api-linter
+
+# Modules to keep tidy, and those among them that hold code. The module that pins Kubernetes' own sources is left as it
+# was resolved: tidying it would download the test dependencies of all of Kubernetes.
+MODULES := $(filter-out ./hack/controlplane/build/%,$(patsubst %/,%,$(sort $(dir \
+	$(shell find . -name go.mod -not -path './bin/*')))))
+CODE_MODULES := $(filter-out ./hack/tools%,$(MODULES))
+
+# Printed by the builder of the control plane on stdout; its progress goes to stderr.
+CONTROL_PLANE = go -C hack/controlplane run .
+
+# Targets run one after the other even under -j: go spreads each of them over all cores by itself.
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+##@ General
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN { FS = ":.*## "; print "Usage: make <target>" } \
+		/^##@ / { print "\n" substr($$0, 5) } \
+		/^[a-z][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: clean
+clean: ## Remove what was built, but for the control plane, which takes minutes to build again.
+	@if [ -d bin ]; then find bin -mindepth 1 -maxdepth 1 -not -name controlplane -exec rm -rf {} +; fi
+	rm -f cover.out
+
+##@ Try it: needs Go, make and git, no container engine and no cluster
+
+.PHONY: demo
+demo: ## Show the operator at work on a local control plane, then clean up.
+	go build -o bin/demo ./hack/demo
+	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && exec bin/demo
+
+.PHONY: playground
+playground: ## Leave control plane, operator and in-memory Reporter standing to play with, until Ctrl-C.
+	go build -o bin/demo ./hack/demo
+	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && exec bin/demo --playground
+
+.PHONY: controlplane
+controlplane: ## Build etcd and Kubernetes from Go modules, once: minutes. Prints their directory.
+	@$(CONTROL_PLANE)
+
+##@ Develop
+
+.PHONY: generate
+generate: ## Generate the API types' deep copies.
+	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: ## Generate the CRDs and the operator's role.
+	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
+	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./... output:rbac:dir=config/rbac
+
+.PHONY: tidy
+tidy: ## Tidy every module.
+	@for module in $(MODULES); do echo "go -C $$module mod tidy"; go -C $$module mod tidy || exit; done
+
+.PHONY: fmt
+fmt: ## Format the code.
+	gofmt -s -w $(wildcard *.go api controllers internal hack)
+
+.PHONY: vet
+vet: ## Run go vet in every module.
+	@for module in $(CODE_MODULES); do echo "go -C $$module vet ./..."; go -C $$module vet ./... || exit; done
+
+.PHONY: lint
+lint: ## Run golangci-lint, with kube-api-linter on the API types, in every module.
+	@status=0; for module in $(CODE_MODULES); do echo "golangci-lint run in $$module"; \
+		(cd $$module && $(GOLANGCI_LINT) run $(LINT_FLAGS)) || status=$$?; done; exit $$status
+
+.PHONY: lint-fix
+lint-fix: LINT_FLAGS = --fix
+lint-fix: lint ## Run the linters and let them fix what they can.
+
+.PHONY: build
+build: ## Build the operator into bin/manager.
+	CGO_ENABLED=0 go build -o bin/manager .
+
+.PHONY: run
+run: build ## Run the operator from this machine against the current KUBECONFIG. ARGS adds flags.
+	@exec bin/manager $(ARGS)
+
+##@ Test
+
+# More flags for `go test`: TEST_FLAGS=-race, which needs a C compiler; with test-stories also those of Ginkgo, such as
+# TEST_FLAGS='-v -ginkgo.focus=SecretNotFound'.
+TEST_FLAGS ?=
+
+# What `make test` runs, in this order: cheap and telling first.
+TEST_STEPS = verify build lint controlplane test-go conformance demo
+
+.PHONY: test
+test: ## Everything that must pass before a change is merged. Ends with where the time went.
+	@times=""; for step in $(TEST_STEPS); do \
+		echo "==> make $$step"; start=$$(date +%s); status=0; \
+		$(MAKE) --no-print-directory $$step || status=$$?; \
+		times="$$times$$(printf '%6ds  make %s' $$(($$(date +%s) - start)) $$step)\n"; \
+		if [ $$status -ne 0 ]; then printf '\n%bThe last one failed.\n' "$$times" >&2; exit $$status; fi; \
+	done; printf '\n%bAll passed.\n' "$$times"
+
+# One line per file of the tree: its checksum and its name. Ignored files are left out.
+SNAPSHOT = git ls-files -z --cached --others --exclude-standard | xargs -0 sh -c \
+	'for file; do if [ -f "$$file" ]; then cksum "$$file"; fi; done' snapshot
+
+.PHONY: verify
+verify: ## Regenerate, tidy and format everything; fail if that changes a file, committed or not.
+	@git rev-parse --is-inside-work-tree >/dev/null && dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && \
+	$(SNAPSHOT) >"$$dir/before" && \
+	$(MAKE) --no-print-directory generate manifests tidy fmt && \
+	$(SNAPSHOT) >"$$dir/after" && \
+	if changes=$$(diff "$$dir/before" "$$dir/after"); then :; else \
+		echo "These files were not up to date; they are now, please commit them:" >&2; \
+		echo "$$changes" | sed -n 's/^[<>] [0-9]* [0-9]* /  /p' | sort -u >&2; exit 1; \
+	fi
+	@for file in config/*/kustomization.yaml; do dir=$${file%/*}; \
+		echo "kustomize build $$dir"; $(KUSTOMIZE) build $$dir >/dev/null || exit; done
+
+# Go's cache of test results does not see that the stories also depend on main.go and config/: never use it.
+.PHONY: test-go
+test-go: ## Run all Go tests of every module, the stories on a real API server among them.
+	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
+	for module in $(CODE_MODULES); do echo "go -C $$module test ./..."; \
+		go -C $$module test ./... -count=1 $(TEST_FLAGS) || exit; done
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no control plane: seconds.
+	@for module in $(CODE_MODULES); do echo "go -C $$module test ./..."; \
+		go -C $$module test ./... -skip '^TestStories$$' $(TEST_FLAGS) || exit; done
+
+.PHONY: test-stories
+test-stories: ## Run the stories, on a real API server.
+	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
+	go test ./controllers -run '^TestStories$$' -count=1 $(TEST_FLAGS)
+
+.PHONY: test-repeat
+test-repeat: REPEAT ?= 4
+test-repeat: ## Run the stories in random order and REPEAT times more, to find those that fail at times.
+	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
+	$(GINKGO) --randomize-all --repeat=$(REPEAT) ./controllers
+
+.PHONY: conformance
+conformance: ## Check what the operator relies on: in the in-memory Reporter, or at REPORTER_URL (REPORTER_TOKEN).
+	go test ./internal/reporter/reportertest -run TestConformance -count=1 -v
+
+##@ Deploy: kubectl and, for the image, a container engine
+
+.PHONY: docker-build
+docker-build: ## Build the image IMG.
+	$(CONTAINER_TOOL) build -t $(IMG) .
+
+.PHONY: docker-push
+docker-push: ## Push the image IMG.
+	$(CONTAINER_TOOL) push $(IMG)
+
+.PHONY: install
+install: ## Install the CRDs into the cluster of the current KUBECONFIG.
+	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply -f -
+
+# With a CRD go all objects of its kind, and what they claim in Reporter. Once there are none, the label lets the admission
+# policy that guards against this agree.
+.PHONY: uninstall
+uninstall: ## Delete the CRDs; refused while there are ReporterConnections or ReporterEndpoints.
+	@crds=""; for kind in reporterconnections reporterendpoints; do \
+		crd=$$($(KUBECTL) get crd "$$kind.reporter.lerian.studio" --ignore-not-found -o name) || exit; \
+		if [ -z "$$crd" ]; then continue; fi; \
+		left=$$($(KUBECTL) get "$$kind.reporter.lerian.studio" --all-namespaces --no-headers) || exit; \
+		if [ -n "$$left" ]; then printf '%s\n\n%s\n' "$$left" "These $$kind would go with the CRD. Delete them first, while \
+	the operator runs; set their deletionPolicy to Retain to keep the connections in Reporter." >&2; exit 1; fi; \
+		crds="$$crds $$crd"; \
+	done; \
+	if [ -n "$$crds" ]; then \
+		$(KUBECTL) label --overwrite $$crds reporter.lerian.studio/allow-deletion=true && $(KUBECTL) delete $$crds; fi
+
+.PHONY: deploy
+deploy: ## Install the CRDs and the operator with the image IMG.
+	@mkdir -p bin/deploy
+	@printf 'resources:\n- ../../$(CONFIG)\n' >bin/deploy/kustomization.yaml
+	cd bin/deploy && $(KUSTOMIZE) edit set image controller=$(IMG)
+	$(KUSTOMIZE) build bin/deploy | $(KUBECTL) apply -f -
+
+.PHONY: undeploy
+undeploy: ## Remove the operator. The CRDs and their objects stay, and held until it is back.
+	$(KUSTOMIZE) build $(CONFIG) | \
+		$(KUBECTL) delete --ignore-not-found -l app.kubernetes.io/component!=crd -f -

@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestRun(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	read, write := io.Pipe()
+	ended := make(chan error)
+	go func() {
+		ended <- run(ctx, []string{"--addr", "127.0.0.1:0", "--busy", "ledger-db"}, write)
+	}()
+
+	lines := make(chan string, 100) // nobody who prints has to wait for a reader
+	go func() {
+		for printed := bufio.NewScanner(read); printed.Scan(); {
+			lines <- printed.Text()
+		}
+	}()
+	url, found := strings.CutPrefix(<-lines, "Reporter is at ")
+	if !found {
+		t.Fatalf("the first line is %q", url)
+	}
+	for line := range lines {
+		if strings.HasSuffix(line, "Requests:") {
+			break
+		}
+	}
+	const path = "/v1/management/connections/019996b8-f3d1-7d2b-a192-6e91464d82fc"
+	req, err := http.NewRequestWithContext(ctx, http.MethodDelete, url+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusConflict {
+		t.Errorf("DELETE of a busy connection answers %d, not 409", resp.StatusCode)
+	}
+	if line := <-lines; !strings.Contains(line, " DELETE "+path+" 409 FET-1021 (") {
+		t.Errorf("the request is logged as %q", line)
+	}
+
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
+func TestLoopbackOnly(t *testing.T) {
+	for address, says := range map[string]string{
+		"127.0.0.1:4006": "",
+		"[::1]:0":        "",
+		"localhost:4006": "",
+		"0.0.0.0:4006":   "--addr 0.0.0.0:4006 is not a loopback address like 127.0.0.1:4006; this Reporter is for this machine only",
+		":4006":          "--addr :4006 is not a loopback address like 127.0.0.1:4006; this Reporter is for this machine only",
+		"example.com:80": "--addr example.com:80 is not a loopback address like 127.0.0.1:4006; this Reporter is for this machine only",
+		"4006":           "--addr: address 4006: missing port in address",
+	} {
+		got := ""
+		if err := checkLoopback(address); err != nil {
+			got = err.Error()
+		}
+		if got != says {
+			t.Errorf("--addr %s gets %q, not %q", address, got, says)
+		}
+	}
+}
