@@ -78,13 +78,16 @@ fmt: ## Format the code.
 vet: ## Run go vet in every module.
 	@for module in $(CODE_MODULES); do echo "go -C $$module vet ./..."; go -C $$module vet ./... || exit; done
 
+# Two checkouts may be linted at the same time.
+LINT_FLAGS = --allow-parallel-runners
+
 .PHONY: lint
 lint: ## Run golangci-lint, with kube-api-linter on the API types, in every module.
 	@status=0; for module in $(CODE_MODULES); do echo "golangci-lint run in $$module"; \
 		(cd $$module && $(GOLANGCI_LINT) run $(LINT_FLAGS)) || status=$$?; done; exit $$status
 
 .PHONY: lint-fix
-lint-fix: LINT_FLAGS = --fix
+lint-fix: LINT_FLAGS += --fix
 lint-fix: lint ## Run the linters and let them fix what they can.
 
 .PHONY: build

@@ -8,22 +8,25 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
+	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers"
 )
 
-// gracefulShutdown is longer than the longest request that an endpoint may allow, so that on SIGTERM what was sent is
-// answered and acted upon. The pod's terminationGracePeriodSeconds is longer still.
-const gracefulShutdown = 75 * time.Second
+// gracefulShutdown is longer than the two requests, of a minute at most each, that one pass may make, so that on SIGTERM what was
+// sent is answered and acted upon. The pod's terminationGracePeriodSeconds is longer still.
+const gracefulShutdown = 130 * time.Second
 
 func main() {
 	if err := run(ctrl.SetupSignalHandler()); err != nil {
@@ -34,16 +37,29 @@ func main() {
 
 func run(ctx context.Context) error {
 	var (
-		metricsAddress, probeAddress string
-		leaderElect                  bool
-		options                      controllers.Options
+		probeAddress string
+		leaderElect  bool
+		metrics      metricsserver.Options
+		options      controllers.Options
 	)
-	flag.StringVar(&metricsAddress, "metrics-bind-address", "0", "Address to serve metrics on, over plain HTTP; 0 turns them off.")
+	flag.StringVar(&metrics.BindAddress, "metrics-bind-address", "0", "Address to serve /metrics on; 0 turns them off.")
+	flag.BoolVar(&metrics.SecureServing, "metrics-secure", true, "Serve metrics over TLS, and only to whom the API server knows and allows to get /metrics. "+
+		"Otherwise anybody gets them, over plain HTTP.")
+	flag.StringVar(&metrics.CertDir, "metrics-cert-path", "", "Directory of tls.crt and tls.key to serve metrics with, read again when they change. "+
+		"Without it the certificate is self-signed, and made anew at each start.")
 	flag.StringVar(&probeAddress, "health-probe-bind-address", ":8081", "Address to serve /healthz and /readyz on; 0 turns them off.")
 	flag.BoolVar(&leaderElect, "leader-elect", false, "Elect a leader, so that more than one replica may run: one works, the others stand by.")
 	flag.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 16, "How many ReporterConnections to work on at once.")
 	flag.DurationVar(&options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
-	zapOptions := zap.Options{}
+	flag.Func("allowed-endpoint-hosts", "Host names, separated by commas, that the URLs of ReporterEndpoints may have, of Access Managers too; *.example.com stands for "+
+		"every name below example.com. All are allowed if it is not set.", func(value string) error {
+		options.Network.AllowedHosts = append(options.Network.AllowedHosts, strings.Split(value, ",")...)
+		return nil
+	})
+	flag.BoolVar(&options.Network.AllowLoopback, "allow-loopback-endpoints", false, "Allow Reporters at addresses of the machine itself, as for development.")
+	flag.BoolVar(&options.Network.ProxyFromEnvironment, "use-proxy-from-environment", false, "Respect HTTP_PROXY, HTTPS_PROXY and NO_PROXY on the way to Reporters. "+
+		"A proxy looks names up by itself, so this needs --allowed-endpoint-hosts.")
+	zapOptions := zap.Options{StacktraceLevel: zapcore.PanicLevel} // an error of the API server is no reason for a stack trace
 	zapOptions.BindFlags(flag.CommandLine)
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -51,6 +67,12 @@ func run(ctx context.Context) error {
 	}
 	if options.CheckInterval <= 0 || options.MaxConcurrentReconciles <= 0 {
 		return fmt.Errorf("--check-interval and --max-concurrent-reconciles must be above 0")
+	}
+	if options.Network.ProxyFromEnvironment && len(options.Network.AllowedHosts) == 0 {
+		return fmt.Errorf("--use-proxy-from-environment needs --allowed-endpoint-hosts, as a proxy may lead anywhere")
+	}
+	if metrics.SecureServing {
+		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&zapOptions)))
 
@@ -68,7 +90,7 @@ func run(ctx context.Context) error {
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,
 		Cache:                         controllers.CacheOptions(),
-		Metrics:                       metricsserver.Options{BindAddress: metricsAddress},
+		Metrics:                       metrics,
 		HealthProbeBindAddress:        probeAddress,
 		LeaderElection:                leaderElect,
 		LeaderElectionID:              "reporter-operator.reporter.lerian.studio",

@@ -5,12 +5,18 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
+	"golang.org/x/sync/singleflight"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -22,6 +28,17 @@ type accessor struct {
 	// cached sees labelled Secrets only; live is asked, for metadata alone, why one is not among them.
 	cached, live client.Reader
 	pool         *reporter.Pool
+
+	reads singleflight.Group
+	mu    sync.Mutex
+	// confirmed is what the API server last said of an endpoint, by namespace/name.
+	confirmed map[string]confirmation
+}
+
+type confirmation struct {
+	uid        types.UID
+	generation int64
+	at         time.Time // before the API server was asked
 }
 
 // obstacle is an error for what keeps Reporter from being asked and that a user can mend.
@@ -53,6 +70,38 @@ func (a *accessor) endpointFor(ctx context.Context, rc *v1alpha1.ReporterConnect
 			"Have it created or allowed, or name another in spec.endpointRef", key.Name, key.Namespace, rc.Namespace)
 	}
 	return nil, &obstacle{finding{answer: answerEndpointNotFound, detail: detail}}
+}
+
+// isCurrent says whether an endpoint from the cache is what the API server had at a time or later. All who ask in the same moment
+// share one request.
+func (a *accessor) isCurrent(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint, notBefore time.Time) (bool, error) {
+	key := client.ObjectKeyFromObject(endpoint)
+	for {
+		a.mu.Lock()
+		known := a.confirmed[key.String()]
+		a.mu.Unlock()
+		if !known.at.Before(notBefore) {
+			return known.uid == endpoint.UID && known.generation <= endpoint.Generation, nil
+		}
+		_, err, _ := a.reads.Do(key.String(), func() (any, error) {
+			fresh := confirmation{at: time.Now()}
+			var live v1alpha1.ReporterEndpoint
+			if err := a.live.Get(ctx, key, &live); client.IgnoreNotFound(err) != nil {
+				return nil, fmt.Errorf("reading ReporterEndpoint %s: %w", key, err)
+			}
+			fresh.uid, fresh.generation = live.UID, live.Generation
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			if a.confirmed == nil {
+				a.confirmed = map[string]confirmation{}
+			}
+			a.confirmed[key.String()] = fresh
+			return nil, nil
+		})
+		if err != nil {
+			return false, err
+		}
+	}
 }
 
 // allows says whether the resources of a namespace may use an endpoint.
@@ -97,13 +146,24 @@ func (a *accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 			return nil, &obstacle{finding{answer: answerInvalidEndpoint, detail: fmt.Sprintf("spec.allowedNamespaces.selector of ReporterEndpoint %q is invalid: %s", endpoint.Name, err)}}
 		}
 	}
-	config := reporter.Config{BaseURL: endpoint.Spec.URL, Timeout: endpoint.Spec.Timeout.Duration}
-	if auth := endpoint.Spec.Auth; auth != nil && auth.BearerToken != nil {
-		token, err := a.secretValue(ctx, endpoint.Namespace, auth.BearerToken.SecretRef)
+	config := reporter.Config{BaseURL: string(endpoint.Spec.URL), Timeout: endpoint.Spec.Timeout.Duration}
+	if endpoint.Spec.TLS != nil {
+		config.TLS = reporter.TLS{CABundle: endpoint.Spec.TLS.CABundle, ServerName: endpoint.Spec.TLS.ServerName}
+	}
+	if auth := endpoint.Spec.Auth; auth != nil {
+		var err error
+		switch {
+		case auth.BearerToken != nil:
+			ref := auth.BearerToken.SecretRef
+			err = a.readSecret(ctx, endpoint.Namespace, ref.Name, map[string]*string{ref.Key: &config.Token})
+		case auth.AccessManager != nil:
+			config.AccessManager = &reporter.AccessManager{URL: string(auth.AccessManager.URL)}
+			err = a.readSecret(ctx, endpoint.Namespace, auth.AccessManager.SecretRef.Name, map[string]*string{
+				"clientId": &config.AccessManager.ClientID, "clientSecret": &config.AccessManager.ClientSecret})
+		}
 		if err != nil {
 			return nil, err
 		}
-		config.Token = token
 	}
 	c, err := a.pool.Client(config)
 	if err != nil {
@@ -112,22 +172,23 @@ func (a *accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 	return c, nil
 }
 
-// secretValue reads one key of a labelled Secret, without the white space around it that editors and `echo` leave.
-func (a *accessor) secretValue(ctx context.Context, namespace string, ref v1alpha1.SecretKeyReference) (string, error) {
-	key := client.ObjectKey{Namespace: namespace, Name: ref.Name}
+// readSecret reads keys of a marked Secret, without the white space around them that editors and `echo` leave.
+func (a *accessor) readSecret(ctx context.Context, namespace, name string, values map[string]*string) error {
+	key := client.ObjectKey{Namespace: namespace, Name: name}
 	var secret corev1.Secret
 	err := a.cached.Get(ctx, key, &secret)
 	if apierrors.IsNotFound(err) {
-		return "", a.explainMissing(ctx, key)
+		return a.explainMissing(ctx, key)
 	}
 	if err != nil {
-		return "", fmt.Errorf("reading Secret %s: %w", key, err)
+		return fmt.Errorf("reading Secret %s: %w", key, err)
 	}
-	value := strings.TrimSpace(string(secret.Data[ref.Key]))
-	if value == "" {
-		return "", &obstacle{finding{answer: answerSecretNotFound, detail: fmt.Sprintf("Secret %q has no key %q, or nothing in it. Put the credentials there", ref.Name, ref.Key)}}
+	for _, k := range slices.Sorted(maps.Keys(values)) { // in order, so that the same one is told of each time
+		if *values[k] = strings.TrimSpace(string(secret.Data[k])); *values[k] == "" {
+			return &obstacle{finding{answer: answerSecretNotFound, detail: fmt.Sprintf("Secret %q has no key %q, or nothing in it. Put the credentials there", name, k)}}
+		}
 	}
-	return value, nil
+	return nil
 }
 
 // explainMissing tells a Secret that does not exist from one that is not labelled, without reading its contents.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/reporter-operator/reporter-operator/internal/reporter"
 )
@@ -38,6 +39,8 @@ func answerOf(err error) answer {
 		return answerUnavailable
 	case reporter.IsWrongPath(err):
 		return answerWrongPath
+	case reporter.IsNotAllowed(err):
+		return answerInvalidEndpoint
 	default:
 		return answerUnexpected
 	}
@@ -47,20 +50,31 @@ func answerOf(err error) answer {
 // and each new text would be a new write.
 func detailOf(err error) string {
 	var e *reporter.Error
-	switch {
-	case !errors.As(err, &e):
+	if !errors.As(err, &e) {
 		return "the request failed"
+	}
+	if e.Login {
+		return "logging in with the Access Manager: " + textOf(e)
+	}
+	return textOf(e)
+}
+
+func textOf(e *reporter.Error) string {
+	status := strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
+	switch {
 	case e.Err != nil:
 		return e.Err.Error()
 	case e.Status >= 300 && e.Status < 400:
 		return fmt.Sprintf("%d, a redirect, which is not followed", e.Status)
+	case e.Status == http.StatusRequestHeaderFieldsTooLarge:
+		return status + ": the token is too long, Reporter takes about 4 KB"
 	case e.Code != "" && e.Title != "":
 		return fmt.Sprintf("%d %s (%s)", e.Status, e.Code, e.Title)
 	case e.Code != "":
 		return fmt.Sprintf("%d %s", e.Status, e.Code)
 	case e.Status == http.StatusOK:
-		return "200 with a body that is not Reporter's"
+		return "200 with a body that is not the documented one"
 	default:
-		return fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))
+		return status
 	}
 }

@@ -5,41 +5,68 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
-	"github.com/reporter-operator/reporter-operator/internal/reporter"
 )
 
 // heirOf returns a live resource that claims the connection of a deleted one too, nil if there is none. It prefers one that
-// will delete the connection in its turn. Without a client, only the resource's own namespace counts.
+// will delete the connection in its turn. In the resource's own namespace every claim counts, whatever it says otherwise. One
+// elsewhere counts if its endpoint lets it in, leads to the same place, and it was shown the connection there: anybody may write an
+// id down. If it was not yet, it is looked up now; if that gives no answer, it is unclear whether the connection may be deleted.
 //
 // The cache shows resources of one kind in the order in which they changed. So whoever sees this one deleted sees every claim
 // that was made before, and of two that are deleted at the same time the one that was first sees the other alive at most once:
 // the last one always deletes.
-func (r *connectionReconciler) heirOf(ctx context.Context, rc *v1alpha1.ReporterConnection, c *reporter.Client) (*v1alpha1.ReporterConnection, error) {
-	var in *v1alpha1.ObservedIn
-	if c != nil {
-		in = new(observedIn(c))
+func (r *connectionReconciler) heirOf(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach) (heir *v1alpha1.ReporterConnection, unclear *finding, err error) {
+	claims, err := r.otherClaims(ctx, rc)
+	if err != nil {
+		return nil, nil, err
 	}
-	claims, err := r.otherClaims(ctx, rc, in)
-	var heir *v1alpha1.ReporterConnection
 	for i := range claims {
-		if heir == nil || claims[i].Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
-			heir = &claims[i]
+		claim := &claims[i]
+		if claim.Namespace != rc.Namespace {
+			found, err := r.prove(ctx, claim, to)
+			if err != nil {
+				return nil, nil, err
+			}
+			if found.answer != answerDone {
+				if found.answer != answerAbsent {
+					unclear = &found
+				}
+				continue
+			}
+		}
+		if heir == nil || claim.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
+			heir = claim
 		}
 	}
-	return heir, err
+	return heir, unclear, nil
 }
 
-// elderOf returns the oldest live resource that claims the connection of a younger one too, nil if there is none.
+// prove finds out whether a claim elsewhere holds at a place: done, if it does; absent, if it does not.
+func (r *connectionReconciler) prove(ctx context.Context, claim *v1alpha1.ReporterConnection, at reach) (finding, error) {
+	by, err := r.reach(ctx, claim)
+	if err != nil || at.client == nil || by.client == nil || by.in != at.in {
+		return finding{answer: answerAbsent}, err
+	}
+	if in := claim.Status.ObservedIn; in != nil && *in == at.in {
+		return finding{answer: answerDone}, nil
+	}
+	_, err = by.client.Get(ctx, claim.Spec.ConnectionID)
+	return findingOf(err), nil
+}
+
+// elderOf returns the oldest live resource that claims the connection of a younger one too, as far as their status tells, nil if
+// there is none.
 func (r *connectionReconciler) elderOf(ctx context.Context, rc *v1alpha1.ReporterConnection) (*v1alpha1.ReporterConnection, error) {
-	claims, err := r.otherClaims(ctx, rc, rc.Status.ObservedIn)
+	claims, err := r.otherClaims(ctx, rc)
 	elder := rc
 	for i := range claims {
-		if isOlder(&claims[i], elder) {
+		in := claims[i].Status.ObservedIn
+		if isOlder(&claims[i], elder) && (claims[i].Namespace == rc.Namespace || (in != nil && *in == *rc.Status.ObservedIn)) {
 			elder = &claims[i]
 		}
 	}
@@ -49,30 +76,15 @@ func (r *connectionReconciler) elderOf(ctx context.Context, rc *v1alpha1.Reporte
 	return elder, err
 }
 
-// otherClaims lists the live resources that claim the connection of another: those in its namespace, whatever they say
-// otherwise, and those elsewhere that were shown the connection in the same place and may still use their endpoint. A claim
-// elsewhere that never was shown it could come from anybody.
-func (r *connectionReconciler) otherClaims(ctx context.Context, rc *v1alpha1.ReporterConnection, in *v1alpha1.ObservedIn) ([]v1alpha1.ReporterConnection, error) {
+// otherClaims lists the live resources that name the connection of another.
+func (r *connectionReconciler) otherClaims(ctx context.Context, rc *v1alpha1.ReporterConnection) ([]v1alpha1.ReporterConnection, error) {
 	var all v1alpha1.ReporterConnectionList
 	if err := r.List(ctx, &all, client.MatchingFields{byConnectionID: rc.Spec.ConnectionID}); err != nil {
 		return nil, fmt.Errorf("listing the claims on a connection: %w", err)
 	}
-	var claims []v1alpha1.ReporterConnection
-	for _, other := range all.Items {
-		if other.UID == rc.UID || !other.DeletionTimestamp.IsZero() {
-			continue
-		}
-		if other.Namespace == rc.Namespace || (in != nil && other.Status.ObservedIn != nil && *other.Status.ObservedIn == *in && !isShutOut(&other)) {
-			claims = append(claims, other)
-		}
-	}
-	return claims, nil
-}
-
-// isShutOut says whether a resource was last found to have no endpoint that it may use.
-func isShutOut(rc *v1alpha1.ReporterConnection) bool {
-	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
-	return ready != nil && ready.Reason == v1alpha1.ReasonEndpointNotFound
+	return slices.DeleteFunc(all.Items, func(other v1alpha1.ReporterConnection) bool {
+		return other.UID == rc.UID || !other.DeletionTimestamp.IsZero()
+	}), nil
 }
 
 func isOlder(a, b *v1alpha1.ReporterConnection) bool {

@@ -39,10 +39,7 @@ var _ = Describe("A connection that several resources claim", func() {
 	})
 
 	It("survives a move to another namespace with the new resource first", func(ctx context.Context) {
-		s, other := newStage(ctx), newStage(ctx)
-		if s.namespace > other.namespace { // what was created within one second is in the order of its names
-			s, other = other, s
-		}
+		s, other := newStages(ctx)
 		s.withEndpoint(ctx)
 		s.kubectl(ctx, "patch", "rep", "default", "--type=merge", "-p", `{"spec":{"allowedNamespaces":{"from":"All"}}}`)
 		id := s.reporter.Add(reportertest.Connection{}).ID
@@ -177,7 +174,8 @@ var _ = Describe("A connection that several resources claim", func() {
 	})
 
 	It("is claimed no more from another namespace whose grant was withdrawn", func(ctx context.Context) {
-		s, other := newStage(ctx).withEndpoint(ctx), newStage(ctx)
+		s, other := newStages(ctx)
+		s.withEndpoint(ctx)
 		s.kubectl(ctx, "patch", "rep", "default", "--type=merge", "-p",
 			`{"spec":{"allowedNamespaces":{"from":"Selector","selector":{"matchLabels":{"team":"ledger"}}}}}`)
 		id := s.reporter.Add(reportertest.Connection{}).ID
@@ -273,6 +271,16 @@ var _ = Describe("The policy Retain of an endpoint", func() {
 		s.kubectl(ctx, "delete", "secret", "token", "--timeout=30s")
 	})
 })
+
+// newStages are two, in the order of their names, which decides between what was created in the same second.
+func newStages(ctx context.Context) (first, second *stage) {
+	GinkgoHelper()
+	first, second = newStage(ctx), newStage(ctx)
+	if first.namespace > second.namespace {
+		return second, first
+	}
+	return first, second
+}
 
 func label(ctx context.Context, namespace, labels string) {
 	GinkgoHelper()

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -24,12 +23,25 @@ import (
 	"github.com/reporter-operator/reporter-operator/internal/reporter"
 )
 
+// What the operator may do, and what for. Whatever it reads from its cache it has to list and watch; get is for the reads that
+// must not be stale, where a finalizer is about to go.
+//
+// Claims are held by a finalizer, which config/admission has the patch change alone, and tell in their status what they wait for:
 // +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterconnections,verbs=get;list;watch;patch
 // +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterconnections/status,verbs=patch
+//
+// Endpoints say how Reporter is reached:
 // +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterendpoints,verbs=get;list;watch
+//
+// Only marked Secrets are listed and watched, but RBAC knows no labels. Of others no more than the metadata is read, and only where
+// an endpoint names one, or one has lost its mark:
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+//
+// The metadata of namespaces alone: endpoints may select by labels who uses them, and what is being deleted takes no events:
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
-// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+//
+// Events tell what a resource that has gone no longer can. Each is sent once, so that none is ever patched into a series:
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create
 
 // connectionReconciler keeps a ReporterConnection and the connection it claims in step.
 type connectionReconciler struct {
@@ -39,6 +51,7 @@ type connectionReconciler struct {
 	events        events.EventRecorder
 	routine       *pacer
 	checkInterval time.Duration
+	deletions     deletionMemory
 	// suspect has the Reporter of an endpoint checked that behaves otherwise than the endpoint's status says.
 	suspect func(*v1alpha1.ReporterEndpoint)
 }
@@ -57,7 +70,7 @@ func (r *connectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 		return r.reconcileDeletion(ctx, &rc)
 	}
 	if err := r.ensureFinalizer(ctx, &rc); err != nil {
-		return ctrl.Result{}, ignoreGone(err)
+		return settle(err)
 	}
 	return r.reconcileLive(ctx, &rc)
 }
@@ -66,7 +79,7 @@ func (r *connectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 // the resource cannot go without its connection.
 func (r *connectionReconciler) ensureFinalizer(ctx context.Context, rc *v1alpha1.ReporterConnection) error {
 	base := rc.DeepCopy()
-	changed := false
+	var changed bool
 	if rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		changed = controllerutil.RemoveFinalizer(rc, v1alpha1.ConnectionFinalizer)
 	} else {
@@ -91,8 +104,8 @@ func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.R
 	if to.client == nil {
 		return r.told(ctx, base, rc, jitter(r.tellLive(rc, to.obstacle, nil)))
 	}
-	if isSettled(rc) {
-		if wait := r.routine.wait(to.client.URL(), rc.UID, time.Now()); wait > 0 {
+	if isLookedUp(rc) {
+		if wait := r.routine.wait(to.client.Origin(), rc.UID, time.Now()); wait > 0 {
 			return ctrl.Result{RequeueAfter: wait}, nil
 		}
 	}
@@ -101,7 +114,7 @@ func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.R
 	r.compare(to.endpoint, found)
 	var elder *v1alpha1.ReporterConnection
 	if found.answer == answerDone {
-		observe(rc, connection, to.client)
+		observe(rc, connection, to.in)
 		if elder, err = r.elderOf(ctx, rc); err != nil {
 			return ctrl.Result{}, err
 		}
@@ -112,28 +125,32 @@ func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.R
 // tellLive puts what was found into the conditions and returns when to look again.
 func (r *connectionReconciler) tellLive(rc *v1alpha1.ReporterConnection, found finding, elder *v1alpha1.ReporterConnection) time.Duration {
 	if found.answer == answerDone && elder != nil {
-		setReady(rc, metav1.ConditionTrue, v1alpha1.ReasonDuplicate, fmt.Sprintf(
-			"Reporter shows the connection, and %s claims it too, for longer. It is deleted with the last resource that claims it", nameFor(rc, elder)))
+		setReady(rc, metav1.ConditionTrue, hold{reason: v1alpha1.ReasonDuplicate, message: fmt.Sprintf(
+			"Reporter shows the connection, and %s claims it too, for longer. It is deleted with the last resource that claims it", nameFor(rc, elder))})
 		return r.checkInterval
 	}
 	if found.answer == answerDone {
-		setReady(rc, metav1.ConditionTrue, v1alpha1.ReasonAvailable, "Reporter shows the connection")
+		setReady(rc, metav1.ConditionTrue, hold{reason: v1alpha1.ReasonAvailable, message: "Reporter shows the connection"})
 		return r.checkInterval
 	}
-	h := judgeHold(found, "", waitedSince(rc.Status.Conditions, v1alpha1.ConditionReady))
+	waited := time.Duration(0)
+	if !apimeta.IsStatusConditionTrue(rc.Status.Conditions, v1alpha1.ConditionReady) {
+		waited = waitedSince(rc.Status.Conditions, v1alpha1.ConditionReady)
+	}
+	h := judgeHold(found, "", waited)
 	switch found.answer {
 	case answerUnavailable, answerRateLimited:
 		if isSettled(rc) {
 			return r.checkInterval // the endpoint tells of it; what is known of the connection stands
 		}
-		setReady(rc, metav1.ConditionUnknown, h.reason, h.message)
+		setReady(rc, metav1.ConditionUnknown, h)
 	case answerUnexpected, answerWrongPath, answerConflict, answerJobInProgress:
-		setReady(rc, metav1.ConditionUnknown, h.reason, h.message)
+		setReady(rc, metav1.ConditionUnknown, h)
 	case answerAbsent:
-		setReady(rc, metav1.ConditionFalse, h.reason, h.message)
+		setReady(rc, metav1.ConditionFalse, h)
 		return r.checkInterval
 	default:
-		setReady(rc, metav1.ConditionFalse, h.reason, h.message)
+		setReady(rc, metav1.ConditionFalse, h)
 	}
 	return h.comeBack
 }
@@ -142,8 +159,9 @@ func (r *connectionReconciler) tellLive(rc *v1alpha1.ReporterConnection, found f
 func (r *connectionReconciler) told(ctx context.Context, base, rc *v1alpha1.ReporterConnection, comeBack time.Duration) (ctrl.Result, error) {
 	rc.Status.ObservedGeneration = rc.Generation
 	if !equality.Semantic.DeepEqual(base.Status, rc.Status) {
+		base.UID = "" // so that the patch names the UID, and fails on another resource of the same name
 		if err := r.Status().Patch(ctx, rc, client.MergeFrom(base)); err != nil {
-			return ctrl.Result{}, ignoreGone(err)
+			return settle(err)
 		}
 		ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
 		log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason, "deleting", !rc.DeletionTimestamp.IsZero())
@@ -154,21 +172,35 @@ func (r *connectionReconciler) told(ctx context.Context, base, rc *v1alpha1.Repo
 // reach is how a connection is reached right now. Without a client there is an obstacle, which a user can mend.
 type reach struct {
 	endpoint *v1alpha1.ReporterEndpoint // nil where there is none, or none that may be used
-	client   *reporter.Client
+	client   *reporter.Client           // logged in
+	in       v1alpha1.ObservedIn        // the place that the client speaks to
 	obstacle finding
 }
 
 func (r *connectionReconciler) reach(ctx context.Context, rc *v1alpha1.ReporterConnection) (reach, error) {
-	var to reach
-	var err error
-	if to.endpoint, err = r.access.endpointFor(ctx, rc); err == nil {
-		to.client, err = r.access.clientFor(ctx, to.endpoint)
+	endpoint, err := r.access.endpointFor(ctx, rc)
+	if err != nil {
+		return obstructed(nil, err)
 	}
+	c, err := r.access.clientFor(ctx, endpoint)
+	if err != nil {
+		return obstructed(endpoint, err)
+	}
+	tenantID, err := c.Login(ctx)
+	if err != nil {
+		found := findingOf(err)
+		r.compare(endpoint, found)
+		return reach{endpoint: endpoint, obstacle: found}, nil
+	}
+	return reach{endpoint: endpoint, client: c, in: v1alpha1.ObservedIn{URL: c.URL(), TenantID: tenantID}}, nil
+}
+
+func obstructed(endpoint *v1alpha1.ReporterEndpoint, err error) (reach, error) {
 	var o *obstacle
 	if errors.As(err, &o) {
-		to.obstacle, err = o.finding, nil
+		return reach{endpoint: endpoint, obstacle: o.finding}, nil
 	}
-	return to, err
+	return reach{}, err
 }
 
 // compare has the endpoint looked at where what was just found of its Reporter is not what its status says.
@@ -179,20 +211,36 @@ func (r *connectionReconciler) compare(endpoint *v1alpha1.ReporterEndpoint, foun
 	}
 }
 
-func setReady(rc *v1alpha1.ReporterConnection, status metav1.ConditionStatus, reason, message string) {
+func setReady(rc *v1alpha1.ReporterConnection, status metav1.ConditionStatus, h hold) {
+	setCondition(rc, v1alpha1.ConditionReady, status, h)
+}
+
+// setCondition keeps the message where it may be another from try to try although the reason is the same: each new text would be
+// a new write.
+func setCondition(rc *v1alpha1.ReporterConnection, conditionType string, status metav1.ConditionStatus, h hold) {
+	message := h.message
+	before := apimeta.FindStatusCondition(rc.Status.Conditions, conditionType)
+	if h.fickle && before != nil && before.Reason == h.reason && before.ObservedGeneration == rc.Generation {
+		message = before.Message
+	}
 	apimeta.SetStatusCondition(&rc.Status.Conditions, metav1.Condition{
-		Type:               v1alpha1.ConditionReady,
+		Type:               conditionType,
 		Status:             status,
-		Reason:             reason,
+		Reason:             h.reason,
 		Message:            message,
 		ObservedGeneration: rc.Generation,
 	})
 }
 
-// isSettled says whether the connection was found under the spec as it is now, so that looking again is routine.
-func isSettled(rc *v1alpha1.ReporterConnection) bool {
+// isLookedUp says whether what the status tells is of the spec as it is now, so that looking again is routine.
+func isLookedUp(rc *v1alpha1.ReporterConnection) bool {
 	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
-	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == rc.Generation
+	return ready != nil && ready.ObservedGeneration == rc.Generation
+}
+
+// isSettled says whether the connection was found under the spec as it is now.
+func isSettled(rc *v1alpha1.ReporterConnection) bool {
+	return isLookedUp(rc) && apimeta.IsStatusConditionTrue(rc.Status.Conditions, v1alpha1.ConditionReady)
 }
 
 // waitedSince is how long a condition has been what it is.
@@ -204,8 +252,7 @@ func waitedSince(conditions []metav1.Condition, conditionType string) time.Durat
 	return time.Since(condition.LastTransitionTime.Time)
 }
 
-func observe(rc *v1alpha1.ReporterConnection, connection *reporter.Connection, c *reporter.Client) {
-	in := observedIn(c)
+func observe(rc *v1alpha1.ReporterConnection, connection *reporter.Connection, in v1alpha1.ObservedIn) {
 	rc.Status.ObservedIn = &in
 	rc.Status.Connection = &v1alpha1.ObservedConnection{
 		ConfigName:   connection.ConfigName,
@@ -217,10 +264,6 @@ func observe(rc *v1alpha1.ReporterConnection, connection *reporter.Connection, c
 		CreatedAt:    timeOrNil(connection.CreatedAt),
 		UpdatedAt:    timeOrNil(connection.UpdatedAt),
 	}
-}
-
-func observedIn(c *reporter.Client) v1alpha1.ObservedIn {
-	return v1alpha1.ObservedIn{URL: c.URL(), TenantID: c.TenantID()}
 }
 
 // timeOrNil drops what Kubernetes does not keep, so that the same time read twice is no change.
@@ -246,12 +289,4 @@ func endpointKey(rc *v1alpha1.ReporterConnection) client.ObjectKey {
 // jitter spreads by a tenth to either side what would otherwise come back together.
 func jitter(d time.Duration) time.Duration {
 	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // nothing secret about it
-}
-
-// ignoreGone drops the errors of a write to what has vanished or changed meanwhile: an event of it is on its way.
-func ignoreGone(err error) error {
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	return err
 }

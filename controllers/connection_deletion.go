@@ -5,17 +5,20 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
-	"github.com/reporter-operator/reporter-operator/internal/reporter"
 )
 
 // Why a deleted resource was released without a deletion in Reporter: the reasons of its events, and the values of the
@@ -28,81 +31,103 @@ const (
 
 // reconcileDeletion walks a deletion: it either ends with the finalizer gone, or is held with a reason and comes back.
 func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection) (ctrl.Result, error) {
-	if !controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer) {
+	if !controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer) || r.deletions.wasReleased(rc.UID) {
 		return ctrl.Result{}, nil
 	}
 	if rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-		return ctrl.Result{}, r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeRetained, "the connection stays in Reporter, as spec.deletionPolicy says")
+		return r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeRetained, "the connection stays in Reporter, as spec.deletionPolicy says")
 	}
 	to, err := r.reach(ctx, rc)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if to.endpoint != nil && to.endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-		return ctrl.Result{}, r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeRetained,
-			fmt.Sprintf("the connection stays in Reporter, as spec.deletionPolicy of ReporterEndpoint %q says", to.endpoint.Name))
-	}
 	base := rc.DeepCopy()
-	if h, held := judgeBrakes(rc, to.endpoint, time.Now()); held {
+	retained := to.endpoint != nil && to.endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain
+	if h, held := judgeBrakes(rc, to.endpoint, time.Now()); held && !retained {
 		return r.told(ctx, base, rc, tellHeld(rc, h))
 	}
-	heir, err := r.heirOf(ctx, rc, to.client)
-	if err != nil {
-		return ctrl.Result{}, err
+	if current, err := r.isCurrent(ctx, rc, to.endpoint); err != nil || !current {
+		return ctrl.Result{RequeueAfter: soonest}, err
 	}
-	if heir != nil {
-		return r.handOver(ctx, rc, heir)
+	if retained {
+		return r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeRetained,
+			fmt.Sprintf("the connection stays in Reporter, as spec.deletionPolicy of ReporterEndpoint %q says", to.endpoint.Name))
 	}
 	waited := waitedFor(rc)
-	if to.client == nil {
+	heir, unclear, err := r.heirOf(ctx, rc, to)
+	switch {
+	case err != nil:
+		return ctrl.Result{}, err
+	case heir != nil:
+		return r.handOver(ctx, rc, heir)
+	case to.client == nil:
 		return r.told(ctx, base, rc, jitter(tellHeld(rc, judgeHold(to.obstacle, "", waited))))
+	case unclear != nil:
+		return r.told(ctx, base, rc, jitter(tellHeld(rc, judgeHold(*unclear, "", waited))))
 	}
 
-	tried := attemptDeletion(ctx, rc, to.client)
+	tried := r.attemptDeletion(ctx, rc, to)
 	r.compare(to.endpoint, tried.deletion)
 	v := judgeDeletion(tried, waited)
 	switch {
-	case v.release && v.neverSeen:
-		return ctrl.Result{}, r.leaveBehind(ctx, rc, corev1.EventTypeWarning, causeAlreadyDeleted,
-			"Reporter has no such connection, and this resource never saw it: if spec.connectionID is wrong, the right connection is still there")
-	case v.release && tried.deletion.answer == answerAbsent:
-		return ctrl.Result{}, r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeAlreadyDeleted, "the connection was already deleted in Reporter")
-	case v.release:
+	case v.release && (tried.deletion.answer == answerDone || r.deletions.wasSent(rc.UID)):
 		return ctrl.Result{}, r.finish(ctx, rc)
+	case v.release && v.neverSeen:
+		return r.leaveBehind(ctx, rc, corev1.EventTypeWarning, causeAlreadyDeleted,
+			"Reporter has no such connection, and this resource never saw it: if spec.connectionID is wrong, the right connection is still there")
+	case v.release:
+		return r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeAlreadyDeleted, "the connection was already deleted in Reporter")
 	default:
 		return r.told(ctx, base, rc, jitter(tellHeld(rc, v.hold)))
 	}
 }
 
-// handOver releases a resource whose connection another one goes on claiming. That one is held first, so that its own deletion
-// cannot be missed.
-func (r *connectionReconciler) handOver(ctx context.Context, rc, heir *v1alpha1.ReporterConnection) (ctrl.Result, error) {
-	if err := r.ensureFinalizer(ctx, heir); err != nil {
-		if ignoreGone(err) == nil { // it has changed: look again who claims the connection
-			return ctrl.Result{RequeueAfter: soonest}, nil
-		}
-		return ctrl.Result{}, err
+// isCurrent says whether the endpoint in the cache is what the API server has. Nothing orders the caches of two kinds: a brake that
+// was put on before the deletion may be seen after it. So the API server is asked, once for all deletions that were seen before.
+func (r *connectionReconciler) isCurrent(ctx context.Context, rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEndpoint) (bool, error) {
+	if endpoint == nil {
+		return true, nil // nothing is done through it
 	}
-	return ctrl.Result{}, r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeHandedOver,
+	notBefore := r.deletions.seen(rc.UID)
+	if recently := time.Now().Add(-soonest); recently.After(notBefore) {
+		notBefore = recently
+	}
+	return r.access.isCurrent(ctx, endpoint, notBefore)
+}
+
+// handOver releases a resource whose connection another one goes on claiming. If that one is to delete it in its turn, it is held
+// first, so that its own deletion cannot be missed.
+func (r *connectionReconciler) handOver(ctx context.Context, rc, heir *v1alpha1.ReporterConnection) (ctrl.Result, error) {
+	if heir.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
+		if err := r.ensureFinalizer(ctx, heir); err != nil {
+			if client.IgnoreNotFound(err) == nil {
+				return ctrl.Result{RequeueAfter: soonest}, nil // look again who claims the connection
+			}
+			return settle(err)
+		}
+	}
+	return r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeHandedOver,
 		fmt.Sprintf("the connection stays in Reporter, as %s claims it", nameFor(rc, heir)))
 }
 
 // attemptDeletion asks Reporter to delete, and where it does not find the connection, whether it really is not there.
-func attemptDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection, c *reporter.Client) attempt {
-	in := rc.Status.ObservedIn
+func (r *connectionReconciler) attemptDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach) attempt {
+	seenIn := rc.Status.ObservedIn
 	a := attempt{
-		deletion: findingOf(c.Delete(ctx, rc.Spec.ConnectionID)),
-		seen:     in != nil,
-		seenHere: in != nil && *in == observedIn(c),
+		deletion: findingOf(to.client.Delete(ctx, rc.Spec.ConnectionID)),
+		seen:     seenIn != nil,
+		seenHere: seenIn != nil && *seenIn == to.in,
 	}
 	switch {
+	case a.deletion.answer == answerDone, a.deletion.answer == answerUnavailable:
+		r.deletions.send(rc.UID) // what had no answer may have been carried out
 	case a.deletion.answer == answerAbsent:
-		_, err := c.Get(ctx, rc.Spec.ConnectionID)
+		_, err := to.client.Get(ctx, rc.Spec.ConnectionID)
 		a.confirmation = findingOf(err)
 	case a.deletion.answer == answerJobInProgress && rc.Status.Connection == nil:
 		// Jobs name connections by configName. What was deleted before it was ever looked at still needs one to tell.
-		if connection, err := c.Get(ctx, rc.Spec.ConnectionID); err == nil {
-			observe(rc, connection, c)
+		if connection, err := to.client.Get(ctx, rc.Spec.ConnectionID); err == nil {
+			observe(rc, connection, to.in)
 		}
 	}
 	if rc.Status.Connection != nil {
@@ -111,47 +136,49 @@ func attemptDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection, c *re
 	return a
 }
 
-// finish releases a resource whose connection was soft-deleted just now.
+// finish releases a resource whose connection was soft-deleted by us.
 func (r *connectionReconciler) finish(ctx context.Context, rc *v1alpha1.ReporterConnection) error {
-	if _, err := dropFinalizer(ctx, r.Client, r.live, rc, v1alpha1.ConnectionFinalizer); err != nil {
+	dropped, err := dropFinalizerAnyway(ctx, r.Client, r.live, rc, v1alpha1.ConnectionFinalizer)
+	if err != nil || !dropped {
 		return err
 	}
+	r.deletions.release(rc.UID)
 	connectionsDeleted.Inc()
 	log.FromContext(ctx).Info("Deleted connection in Reporter", "connectionID", rc.Spec.ConnectionID, "configName", configName(rc))
 	return nil
 }
 
-// leaveBehind releases a resource without a deletion in Reporter, and leaves a trail of it: the resource can no longer tell.
-func (r *connectionReconciler) leaveBehind(ctx context.Context, rc *v1alpha1.ReporterConnection, eventType, cause, note string) error {
-	dropped, err := dropFinalizer(ctx, r.Client, r.live, rc, v1alpha1.ConnectionFinalizer)
+// leaveBehind releases a resource without a deletion in Reporter, and leaves a trail of it: the resource can no longer tell. Where
+// the resource has changed meanwhile, it is looked at again.
+func (r *connectionReconciler) leaveBehind(ctx context.Context, rc *v1alpha1.ReporterConnection, eventType, cause, note string) (ctrl.Result, error) {
+	dropped, err := dropFinalizer(ctx, r.Client, rc, v1alpha1.ConnectionFinalizer)
 	if err != nil || !dropped {
-		return err
+		return settle(err)
 	}
-	connectionsLeftBehind.WithLabelValues(cause).Inc()
-	log.FromContext(ctx).Info("Released resource without deleting in Reporter",
-		"cause", cause, "connectionID", rc.Spec.ConnectionID, "configName", configName(rc))
+	r.deletions.release(rc.UID)
+	countLeftBehind(log.FromContext(ctx), rc, cause)
 	if terminating, err := isTerminating(ctx, r, rc.Namespace); err != nil || terminating {
-		return err // nothing can be created there any more
+		return ctrl.Result{}, err // nothing can be created there any more
 	}
 	r.events.Eventf(rc, nil, eventType, cause, "Delete", "connection %s: %s", rc.Spec.ConnectionID, note)
-	return nil
+	return ctrl.Result{}, nil
+}
+
+func countLeftBehind(logger logr.Logger, rc *v1alpha1.ReporterConnection, cause string) {
+	connectionsLeftBehind.WithLabelValues(cause).Inc()
+	logger.Info("Released resource without deleting in Reporter",
+		"cause", cause, "connectionID", rc.Spec.ConnectionID, "configName", configName(rc))
 }
 
 // tellHeld puts a hold into the conditions and returns when to come back. DeletionBlocked keeps its lastTransitionTime through
 // changes of reason, as it is the start of the wait, but for one: a wait for a person says nothing about the one that follows.
 func tellHeld(rc *v1alpha1.ReporterConnection, h hold) time.Duration {
-	setReady(rc, metav1.ConditionFalse, h.reason, h.message)
+	setReady(rc, metav1.ConditionFalse, h)
 	before := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
 	if before != nil && isBrake(before.Reason) && !isBrake(h.reason) {
 		apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
 	}
-	apimeta.SetStatusCondition(&rc.Status.Conditions, metav1.Condition{
-		Type:               v1alpha1.ConditionDeletionBlocked,
-		Status:             metav1.ConditionTrue,
-		Reason:             h.reason,
-		Message:            h.message,
-		ObservedGeneration: rc.Generation,
-	})
+	setCondition(rc, v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, h)
 	return h.comeBack
 }
 
@@ -171,4 +198,64 @@ func isBrake(reason string) bool {
 		return true
 	}
 	return false
+}
+
+// deletionMemory is what this process knows of deletions beside what is on the objects. Without it, as after a restart, a deletion
+// costs a call more, or is told as one that somebody else made; nothing else depends on it.
+type deletionMemory struct {
+	mu    sync.Mutex
+	known map[types.UID]deletionRecord
+}
+
+type deletionRecord struct {
+	// since is when the deletion was first seen.
+	since time.Time
+	// sent says that a DELETE was sent which may have been carried out.
+	sent bool
+	// released says that the finalizer is gone, although the cache may show it for a moment longer.
+	released bool
+}
+
+// seen returns when a deletion was first seen: now, if it is the first time.
+func (m *deletionMemory) seen(resource types.UID) time.Time {
+	return m.update(resource, func(*deletionRecord) {}).since
+}
+
+func (m *deletionMemory) send(resource types.UID) {
+	m.update(resource, func(d *deletionRecord) { d.sent = true })
+}
+
+func (m *deletionMemory) release(resource types.UID) {
+	m.update(resource, func(d *deletionRecord) { d.released = true })
+}
+
+func (m *deletionMemory) wasSent(resource types.UID) bool { return m.get(resource).sent }
+
+func (m *deletionMemory) wasReleased(resource types.UID) bool { return m.get(resource).released }
+
+func (m *deletionMemory) get(resource types.UID) deletionRecord {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known[resource]
+}
+
+func (m *deletionMemory) update(resource types.UID, change func(*deletionRecord)) deletionRecord {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil {
+		m.known = map[types.UID]deletionRecord{}
+	}
+	record, found := m.known[resource]
+	if !found {
+		record.since = time.Now()
+	}
+	change(&record)
+	m.known[resource] = record
+	return record
+}
+
+func (m *deletionMemory) forget(resource types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, resource)
 }

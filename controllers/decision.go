@@ -66,6 +66,8 @@ type verdict struct {
 type hold struct {
 	reason, message string
 	comeBack        time.Duration
+	// fickle says that the message may be another the next time although nothing has changed.
+	fickle bool
 }
 
 const (
@@ -82,20 +84,20 @@ func proportional(waited time.Duration) time.Duration {
 // judgeBrakes says whether a person holds the deletion, or it is not yet due.
 func judgeBrakes(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEndpoint, now time.Time) (hold, bool) {
 	if rc.Spec.DeletionProtection {
-		return hold{v1alpha1.ReasonDeletionProtected, "spec.deletionProtection is true. Set it to false to let the deletion go on", slowest}, true
+		return held(v1alpha1.ReasonDeletionProtected, "spec.deletionProtection is true. Set it to false to let the deletion go on", slowest), true
 	}
 	if endpoint == nil {
 		return hold{}, false
 	}
 	if endpoint.Spec.Suspend {
-		return hold{v1alpha1.ReasonSuspended, fmt.Sprintf("spec.suspend of ReporterEndpoint %q is true. Set it to false to let the deletions go on",
-			endpoint.Name), slowest}, true
+		return held(v1alpha1.ReasonSuspended, fmt.Sprintf("spec.suspend of ReporterEndpoint %q is true. Set it to false to let the deletions go on",
+			endpoint.Name), slowest), true
 	}
 	if endpoint.Spec.DeletionDelay != nil {
 		due := rc.DeletionTimestamp.Add(endpoint.Spec.DeletionDelay.Duration)
 		if wait := due.Sub(now); wait > 0 {
-			return hold{v1alpha1.ReasonDeletionDelayed, fmt.Sprintf("the connection is deleted no earlier than %s (spec.deletionDelay of ReporterEndpoint %q), "+
-				"and not at all if another resource claims it by then", due.UTC().Format(time.RFC3339), endpoint.Name), wait}, true
+			return held(v1alpha1.ReasonDeletionDelayed, fmt.Sprintf("the connection is deleted no earlier than %s (spec.deletionDelay of ReporterEndpoint %q), "+
+				"and not at all if another resource claims it by then", due.UTC().Format(time.RFC3339), endpoint.Name), wait), true
 		}
 	}
 	return hold{}, false
@@ -162,41 +164,50 @@ func judgeDeletion(a attempt, waited time.Duration) verdict {
 func judgeHold(f finding, configName string, waited time.Duration) hold {
 	switch f.answer {
 	case answerJobInProgress:
-		return hold{v1alpha1.ReasonJobInProgress, fmt.Sprintf("jobs in Reporter, pending or processing, read from connection %q. "+
-			"The deletion goes on by itself when they have ended; a job whose worker died has to be ended in Reporter", configName), proportional(waited)}
+		return held(v1alpha1.ReasonJobInProgress, fmt.Sprintf("Jobs in Reporter, pending or processing, read from connection %q. "+
+			"The deletion goes on by itself when they have ended. A job whose worker died has to be ended in Reporter, or set spec.deletionPolicy to Retain", configName), proportional(waited))
 	case answerConflict:
-		return hold{v1alpha1.ReasonConflict, "Reporter refuses because of a conflict: " + f.detail, proportional(waited)}
+		return held(v1alpha1.ReasonConflict, "Reporter refuses because of a conflict: "+f.detail, proportional(waited))
 	case answerInvalidID:
-		return hold{v1alpha1.ReasonInvalidConnectionID, "Reporter does not take spec.connectionID for an id, and it cannot be changed. " +
-			"Set spec.deletionPolicy to Retain and delete this resource, then create one with the right id", slowest}
+		return held(v1alpha1.ReasonInvalidConnectionID, "Reporter does not take spec.connectionID for an id, and it cannot be changed. "+
+			"Set spec.deletionPolicy to Retain and delete this resource, then create one with the right id", slowest)
 	case answerUnauthorized:
-		return hold{v1alpha1.ReasonUnauthorized, "Reporter does not accept the credentials: " + f.detail +
-			". Correct spec.auth of the ReporterEndpoint or the Secret it names", slowest}
+		return held(v1alpha1.ReasonUnauthorized, "Reporter does not accept the credentials: "+f.detail+
+			". Correct spec.auth of the ReporterEndpoint or the Secret it names", slowest)
 	case answerForbidden:
-		return hold{v1alpha1.ReasonForbidden, "Reporter denies the request: " + f.detail +
-			". Grant it to the credentials, or correct them", slowest}
+		return held(v1alpha1.ReasonForbidden, "Reporter denies the request: "+f.detail+
+			". Grant it to the credentials, or correct them", slowest)
 	case answerRateLimited:
-		return hold{v1alpha1.ReasonRateLimited, "Reporter asks for fewer requests: " + f.detail, asTold(f, waited)}
+		return varying(v1alpha1.ReasonRateLimited, "Reporter asks for fewer requests: "+f.detail, asTold(f, waited))
 	case answerUnavailable:
-		return hold{v1alpha1.ReasonReporterUnavailable, "Reporter is not available: " + f.detail, asTold(f, waited)}
+		return varying(v1alpha1.ReasonReporterUnavailable, "Reporter is not available: "+f.detail, asTold(f, waited))
 	case answerWrongPath:
-		return hold{v1alpha1.ReasonUnexpectedResponse, "this is not the connections API: " + f.detail +
-			". Check spec.url of the ReporterEndpoint", proportional(waited)}
+		return varying(v1alpha1.ReasonUnexpectedResponse, "this is not the connections API: "+f.detail+
+			". Check spec.url of the ReporterEndpoint", proportional(waited))
 	case answerAbsent:
-		return hold{v1alpha1.ReasonConnectionNotFound, "Reporter has no such connection for these credentials. Soft deletion is final: " +
-			"create a connection in Reporter, and a new resource with its id", slowest}
+		return held(v1alpha1.ReasonConnectionNotFound, "Reporter has no such connection for these credentials. Soft deletion is final: "+
+			"create a connection in Reporter, and a new resource with its id", slowest)
 	case answerEndpointNotFound:
-		return hold{v1alpha1.ReasonEndpointNotFound, f.detail, slowest}
+		return held(v1alpha1.ReasonEndpointNotFound, f.detail, slowest)
 	case answerInvalidEndpoint:
-		return hold{v1alpha1.ReasonInvalidEndpoint, f.detail, slowest}
+		return held(v1alpha1.ReasonInvalidEndpoint, f.detail, slowest)
 	case answerSecretNotFound:
-		return hold{v1alpha1.ReasonSecretNotFound, f.detail, slowest}
+		return held(v1alpha1.ReasonSecretNotFound, f.detail, slowest)
 	case answerSecretNotGranted:
-		return hold{v1alpha1.ReasonSecretNotGranted, f.detail, slowest}
+		return held(v1alpha1.ReasonSecretNotGranted, f.detail, slowest)
 	default:
-		return hold{v1alpha1.ReasonUnexpectedResponse, "the answer is not one of Reporter's: " + f.detail +
-			". Check spec.url of the ReporterEndpoint, and proxies in between", proportional(waited)}
+		return varying(v1alpha1.ReasonUnexpectedResponse, "the answer is not one of Reporter's: "+f.detail+
+			". Check spec.url of the ReporterEndpoint, and proxies in between", proportional(waited))
 	}
+}
+
+func held(reason, message string, comeBack time.Duration) hold {
+	return hold{reason: reason, message: message, comeBack: comeBack}
+}
+
+// varying is held for a message whose detail depends on how an attempt happened to fail.
+func varying(reason, message string, comeBack time.Duration) hold {
+	return hold{reason: reason, message: message, comeBack: comeBack, fickle: true}
 }
 
 // asTold comes back when Reporter said, within bounds, or else in proportion.

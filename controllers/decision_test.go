@@ -37,8 +37,8 @@ func TestJudgeDeletion(t *testing.T) {
 			attempt: attempt{deletion: finding{answer: answerAbsent}, confirmation: finding{answer: answerForbidden, detail: "403 Forbidden"}},
 			reason:  "Forbidden", message: "403 Forbidden", comeBack: 10 * time.Minute},
 		"absent for DELETE, GET proves nothing": {
-			attempt: attempt{deletion: finding{answer: answerAbsent}, confirmation: finding{detail: "200 with a body that is not Reporter's"}, seen: true, seenHere: true},
-			reason:  "UnexpectedResponse", message: "200 with a body that is not Reporter's", comeBack: 10 * time.Second},
+			attempt: attempt{deletion: finding{answer: answerAbsent}, confirmation: finding{detail: "200 with a body that is not the documented one"}, seen: true, seenHere: true},
+			reason:  "UnexpectedResponse", message: "200 with a body that is not the documented one", comeBack: 10 * time.Second},
 		"a job in progress": {
 			attempt: attempt{deletion: finding{answer: answerJobInProgress}, configName: "ledger-db"},
 			reason:  "JobInProgress", message: `read from connection "ledger-db"`, comeBack: 10 * time.Second},

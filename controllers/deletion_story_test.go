@@ -42,7 +42,7 @@ var _ = Describe("A deleted ReporterConnection", func() {
 		s.kubectl(ctx, "delete", "rconn", "ledger", "--wait=false")
 		Eventually(ctx, reasonOf(rc, "DeletionBlocked")).Should(Equal("JobInProgress"))
 		Expect(s.kubectl(ctx, "get", "rconn", "ledger")).To(MatchRegexp(`(?m)^NAME\s+CONNECTION\s+READY\s+STATUS\s+AGE\nledger\s+ledger-db\s+False\s+JobInProgress\s+\d+s$`))
-		Expect(s.kubectl(ctx, "describe", "rconn", "ledger")).To(ContainSubstring(`jobs in Reporter, pending or processing, read from connection "ledger-db"`))
+		Expect(s.kubectl(ctx, "describe", "rconn", "ledger")).To(ContainSubstring(`Jobs in Reporter, pending or processing, read from connection "ledger-db"`))
 		since := mustCondition(ctx, rc, "DeletionBlocked").LastTransitionTime
 
 		for asked := 2; asked <= 50; asked++ {
@@ -118,7 +118,7 @@ var _ = Describe("A deleted ReporterConnection", func() {
 		Entry("404 with a number as code", reportertest.ErrorAnswer(404, 404, "request_failed", "x"), "UnexpectedResponse", "this is not the connections API"),
 		Entry("404 of a proxy", reportertest.Answer(404, nil, "not found"), "UnexpectedResponse", "404 Not Found"),
 		Entry("404 with another code", reportertest.ErrorAnswer(404, "FET-1080", "Tenant", "x"), "UnexpectedResponse", "404 FET-1080 (Tenant)"),
-		Entry("a login page", reportertest.LoginPage(), "UnexpectedResponse", "200 with a body that is not Reporter's"),
+		Entry("a login page", reportertest.LoginPage(), "UnexpectedResponse", "200 with a body that is not the documented one"),
 		Entry("an odd 2xx", reportertest.Answer(202, nil, ""), "UnexpectedResponse", "202 Accepted"),
 		Entry("a redirect", reportertest.Redirect(302, "http://127.0.0.1:1/login"), "UnexpectedResponse", "302, a redirect, which is not followed"),
 	)

@@ -5,10 +5,10 @@ package controllers
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -18,6 +18,7 @@ import (
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 )
 
+// Endpoints tell whether Reporter answers, and who holds them:
 // +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterendpoints/status,verbs=patch
 
 // endpointReconciler keeps the Ready condition of a ReporterEndpoint true to its Reporter.
@@ -25,6 +26,28 @@ type endpointReconciler struct {
 	client.Client
 	access        *accessor
 	checkInterval time.Duration
+	// suspected is when an endpoint was last to be checked because of a connection, by namespace/name.
+	suspected sync.Map
+}
+
+// suspicionInterval is the least time between two checks of an endpoint for which connections gave cause. What is wrong with one
+// connection need not be wrong with the Reporter, and must not double the calls.
+const suspicionInterval = 3 * time.Second
+
+// suspicionDelay is how long a suspicion of an endpoint has to wait. One that waits already serves for all that come meanwhile.
+func (r *endpointReconciler) suspicionDelay(endpoint client.ObjectKey, now time.Time) time.Duration {
+	next := now
+	if last, found := r.suspected.Load(endpoint); found {
+		next = last.(time.Time)
+		if !next.After(now) {
+			next = next.Add(suspicionInterval)
+		}
+	}
+	if next.Before(now) {
+		next = now
+	}
+	r.suspected.Store(endpoint, next)
+	return next.Sub(now)
 }
 
 // slowestProbe bounds how long the recovery of a Reporter goes unnoticed: one request a minute for all its connections.
@@ -34,6 +57,7 @@ const slowestProbe = time.Minute
 func (r *endpointReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var endpoint v1alpha1.ReporterEndpoint
 	if err := r.Get(ctx, req.NamespacedName, &endpoint); err != nil {
+		r.suspected.Delete(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	base := endpoint.DeepCopy()
@@ -47,11 +71,8 @@ func (r *endpointReconciler) Reconcile(ctx context.Context, req ctrl.Request) (c
 	if !equality.Semantic.DeepEqual(base.Status, endpoint.Status) {
 		// Its protector writes to the same list of conditions.
 		err := r.Status().Patch(ctx, &endpoint, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
-		if apierrors.IsConflict(err) {
-			return ctrl.Result{RequeueAfter: soonest}, nil
-		}
 		if err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
+			return settle(err)
 		}
 		ready := apimeta.FindStatusCondition(endpoint.Status.Conditions, v1alpha1.ConditionReady)
 		log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason)
@@ -77,7 +98,7 @@ func (r *endpointReconciler) tell(endpoint *v1alpha1.ReporterEndpoint, found fin
 		Type:               v1alpha1.ConditionReady,
 		Status:             metav1.ConditionTrue,
 		Reason:             v1alpha1.ReasonAvailable,
-		Message:            "Reporter answers and accepts the credentials",
+		Message:            "Reporter answers, and accepts the credentials if there are any",
 		ObservedGeneration: endpoint.Generation,
 	}
 	comeBack := r.checkInterval
@@ -88,10 +109,14 @@ func (r *endpointReconciler) tell(endpoint *v1alpha1.ReporterEndpoint, found fin
 		}
 		h := judgeHold(found, "", waited)
 		comeBack = min(h.comeBack, slowestProbe)
-		if found.answer == answerRateLimited && len(endpoint.Status.Conditions) > 0 {
+		known := apimeta.FindStatusCondition(endpoint.Status.Conditions, v1alpha1.ConditionReady)
+		if found.answer == answerRateLimited && known != nil && known.ObservedGeneration == endpoint.Generation {
 			return comeBack // it answers, and has not looked at the credentials: what is known stands
 		}
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, h.reason, h.message
+		if h.fickle && known != nil && known.Reason == h.reason && known.ObservedGeneration == endpoint.Generation {
+			ready.Message = known.Message
+		}
 	}
 	apimeta.SetStatusCondition(&endpoint.Status.Conditions, ready)
 	return comeBack

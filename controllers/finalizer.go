@@ -8,6 +8,7 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/retry"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 )
@@ -17,31 +18,48 @@ func patchMetadata(ctx context.Context, c client.Client, object, base client.Obj
 	return c.Patch(ctx, object, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
-// dropFinalizer removes one finalizer and no other. What led here is known only now, so a conflict is settled here and does not
-// send the deletion back to its start. It returns false where the finalizer was gone already: the cache may show an object for a
-// moment longer than it exists, and another pass than this one released it.
-func dropFinalizer(ctx context.Context, c client.Client, live client.Reader, object client.Object, finalizer string) (bool, error) {
-	released := object.DeepCopyObject().(client.Object)
-	dropped := false
-	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		base := released.DeepCopyObject().(client.Object)
-		dropped = controllerutil.RemoveFinalizer(released, finalizer)
-		if !dropped {
-			return nil
-		}
-		err := patchMetadata(ctx, c, released, base)
-		if apierrors.IsConflict(err) {
-			if err := live.Get(ctx, client.ObjectKeyFromObject(object), released); err != nil {
-				return err
-			}
-		}
-		return err
-	})
+// dropFinalizer removes one finalizer and no other, unless the object has changed since it was decided: then it returns a
+// conflict, and the decision is to be made anew. It returns false where the finalizer was gone already: the cache may show an
+// object for a moment longer than it exists, and another pass than this one released it.
+func dropFinalizer(ctx context.Context, c client.Client, object client.Object, finalizer string) (bool, error) {
+	base := object.DeepCopyObject().(client.Object)
+	if !controllerutil.RemoveFinalizer(object, finalizer) {
+		return false, nil
+	}
+	err := patchMetadata(ctx, c, object, base)
 	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, fmt.Errorf("removing the finalizer: %w", err)
 	}
-	return dropped, nil
+	return true, nil
+}
+
+// dropFinalizerAnyway is dropFinalizer for a decision that no change of the object can undo, as what it rests on has happened in
+// Reporter. It settles conflicts by itself: what led here is known only now.
+func dropFinalizerAnyway(ctx context.Context, c client.Client, live client.Reader, object client.Object, finalizer string) (dropped bool, err error) {
+	current := object.DeepCopyObject().(client.Object)
+	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		if dropped, err = dropFinalizer(ctx, c, current, finalizer); !apierrors.IsConflict(err) {
+			return err
+		}
+		if err := live.Get(ctx, client.ObjectKeyFromObject(object), current); err != nil {
+			return client.IgnoreNotFound(err)
+		}
+		if current.GetUID() != object.GetUID() {
+			return nil // another object of the same name
+		}
+		return err
+	})
+	return dropped, err
+}
+
+// settle turns the error of a write into what to do about it: nothing where the object is gone, and another look where it has
+// changed.
+func settle(err error) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) {
+		return ctrl.Result{RequeueAfter: soonest}, nil
+	}
+	return ctrl.Result{}, client.IgnoreNotFound(err)
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 )
 
+// The finalizer on either is put on and taken off. RBAC knows no fields, so config/admission refuses any other change:
 // +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterendpoints,verbs=patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=patch
 
@@ -51,12 +52,12 @@ func (r *endpointProtector) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if endpoint.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, ignoreGone(ensureInUse(ctx, r.Client, &endpoint))
+		return settle(ensureInUse(ctx, r.Client, &endpoint))
 	}
 	if !controllerutil.ContainsFinalizer(&endpoint, v1alpha1.InUseFinalizer) {
 		return ctrl.Result{}, nil
 	}
-	users, err := usersOf(ctx, r, &endpoint, client.MatchingFields{byEndpoint: req.String()})
+	users, err := usersOf(ctx, r, &endpoint, cachedUsers(&endpoint)...)
 	if err == nil && len(users) == 0 {
 		users, err = usersOf(ctx, r.live, &endpoint, liveUsers(&endpoint)...)
 	}
@@ -67,8 +68,8 @@ func (r *endpointProtector) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		return r.tell(ctx, &endpoint, users)
 	}
 	r.forget(&endpoint)
-	_, err = dropFinalizer(ctx, r.Client, r.live, &endpoint, v1alpha1.InUseFinalizer)
-	return ctrl.Result{}, err
+	_, err = dropFinalizer(ctx, r.Client, &endpoint, v1alpha1.InUseFinalizer)
+	return settle(err)
 }
 
 // tell lists the users in the status, at most once a listInterval.
@@ -86,12 +87,9 @@ func (r *endpointProtector) tell(ctx context.Context, endpoint *v1alpha1.Reporte
 	})
 	if !equality.Semantic.DeepEqual(base.Status, endpoint.Status) {
 		err := r.Status().Patch(ctx, endpoint, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
-		if apierrors.IsConflict(err) {
-			r.forget(endpoint)
-			return ctrl.Result{RequeueAfter: soonest}, nil
-		}
 		if err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
+			r.forget(endpoint)
+			return settle(err)
 		}
 	}
 	return ctrl.Result{RequeueAfter: jitter(listInterval)}, nil
@@ -141,21 +139,21 @@ func (r *secretProtector) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	var secret corev1.Secret
 	err := r.Get(ctx, req.NamespacedName, &secret)
 	if apierrors.IsNotFound(err) {
-		return ctrl.Result{}, r.releaseUnmarked(ctx, req.NamespacedName)
+		return settle(r.releaseUnmarked(ctx, req.NamespacedName))
 	}
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	if secret.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, ignoreGone(ensureInUse(ctx, r.Client, &secret))
+		return settle(ensureInUse(ctx, r.Client, &secret))
 	}
 	if !controllerutil.ContainsFinalizer(&secret, v1alpha1.InUseFinalizer) {
 		return ctrl.Result{}, nil
 	}
-	use, err := r.useOf(ctx, r, &secret, client.MatchingFields{bySecret: req.String()})
+	use, err := r.useOf(ctx, r, &secret, cachedUsers)
 	deletedFor := time.Since(secret.DeletionTimestamp.Time)
 	if release, _, _ := judgeSecret(use, deletedFor); err == nil && release {
-		use, err = r.useOf(ctx, r.live, &secret)
+		use, err = r.useOf(ctx, r.live, &secret, liveUsers)
 	}
 	if err != nil {
 		return ctrl.Result{}, err
@@ -164,13 +162,13 @@ func (r *secretProtector) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if !release {
 		return ctrl.Result{RequeueAfter: comeBack}, nil
 	}
-	dropped, err := dropFinalizer(ctx, r.Client, r.live, &secret, v1alpha1.InUseFinalizer)
+	dropped, err := dropFinalizer(ctx, r.Client, &secret, v1alpha1.InUseFinalizer)
 	if dropped && missed {
 		log.FromContext(ctx).Info("Released Secret although live resources use it")
 		r.events.Eventf(&secret, nil, corev1.EventTypeWarning, "ReleasedInUse", "Delete",
 			"ReporterEndpoints of live ReporterConnections name this Secret: until it is created again, they cannot be looked up or deleted")
 	}
-	return ctrl.Result{}, err
+	return settle(err)
 }
 
 // releaseUnmarked takes our finalizer off a Secret that is no longer marked for us, and so no longer watched.
@@ -183,15 +181,16 @@ func (r *secretProtector) releaseUnmarked(ctx context.Context, key types.Namespa
 	if metadata.Labels[v1alpha1.CredentialsLabel] == "true" {
 		return nil // marked again: its event is on the way
 	}
-	_, err := dropFinalizer(ctx, r.Client, r.live, &metadata, v1alpha1.InUseFinalizer)
+	_, err := dropFinalizer(ctx, r.Client, &metadata, v1alpha1.InUseFinalizer)
 	return err
 }
 
 // useOf finds out what a Secret is needed for, from the cache or live.
-func (r *secretProtector) useOf(ctx context.Context, reader client.Reader, secret *corev1.Secret, which ...client.ListOption) (secretUse, error) {
+func (r *secretProtector) useOf(ctx context.Context, reader client.Reader, secret *corev1.Secret,
+	narrow func(*v1alpha1.ReporterEndpoint) []client.ListOption) (secretUse, error) {
 	var use secretUse
 	var endpoints v1alpha1.ReporterEndpointList
-	if err := reader.List(ctx, &endpoints, append(which, client.InNamespace(secret.Namespace))...); err != nil {
+	if err := reader.List(ctx, &endpoints, client.InNamespace(secret.Namespace)); err != nil {
 		return use, fmt.Errorf("listing the endpoints of a Secret: %w", err)
 	}
 	for i := range endpoints.Items {
@@ -199,11 +198,7 @@ func (r *secretProtector) useOf(ctx context.Context, reader client.Reader, secre
 		if !slices.Contains(secretsOf(endpoint), secret.Name) {
 			continue
 		}
-		narrow := liveUsers(endpoint)
-		if reader == client.Reader(r) {
-			narrow = []client.ListOption{client.MatchingFields{byEndpoint: client.ObjectKeyFromObject(endpoint).String()}}
-		}
-		users, err := usersOf(ctx, reader, endpoint, narrow...)
+		users, err := usersOf(ctx, reader, endpoint, narrow(endpoint)...)
 		if err != nil {
 			return use, err
 		}
@@ -221,7 +216,7 @@ func (r *secretProtector) useOf(ctx context.Context, reader client.Reader, secre
 }
 
 // usersOf lists the connections whose deletion will need an endpoint: it lets them in, they name it, their deletion is one in
-// Reporter, and they were there before the endpoint was deleted.
+// Reporter, and they were there before the endpoint was deleted or are being deleted themselves.
 func usersOf(ctx context.Context, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, which ...client.ListOption) ([]v1alpha1.ReporterConnection, error) {
 	if endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		return nil, nil
@@ -236,7 +231,7 @@ func usersOf(ctx context.Context, reader client.Reader, endpoint *v1alpha1.Repor
 		case endpointKey(&rc) != client.ObjectKeyFromObject(endpoint),
 			rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain,
 			!rc.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(&rc, v1alpha1.ConnectionFinalizer),
-			!endpoint.DeletionTimestamp.IsZero() && endpoint.DeletionTimestamp.Before(&rc.CreationTimestamp):
+			rc.DeletionTimestamp.IsZero() && !endpoint.DeletionTimestamp.IsZero() && endpoint.DeletionTimestamp.Before(&rc.CreationTimestamp):
 			continue
 		}
 		allowed, err := allows(ctx, reader, endpoint, rc.Namespace)
@@ -250,13 +245,19 @@ func usersOf(ctx context.Context, reader client.Reader, endpoint *v1alpha1.Repor
 	return users, nil
 }
 
+// cachedUsers narrows a list of the cache to an endpoint's users.
+func cachedUsers(endpoint *v1alpha1.ReporterEndpoint) []client.ListOption {
+	return []client.ListOption{ofEndpoint(endpoint)}
+}
+
 // liveUsers narrows a live list to where an endpoint's users can be.
 func liveUsers(endpoint *v1alpha1.ReporterEndpoint) []client.ListOption {
 	switch endpoint.Spec.AllowedNamespaces.From {
 	case v1alpha1.FromAll, v1alpha1.FromSelector:
 		return nil
+	default:
+		return []client.ListOption{client.InNamespace(endpoint.Namespace)}
 	}
-	return []client.ListOption{client.InNamespace(endpoint.Namespace)}
 }
 
 func ensureInUse(ctx context.Context, c client.Client, object client.Object) error {
@@ -272,8 +273,14 @@ func ensureInUse(ctx context.Context, c client.Client, object client.Object) err
 
 // secretsOf names the Secrets of an endpoint.
 func secretsOf(endpoint *v1alpha1.ReporterEndpoint) []string {
-	if endpoint.Spec.Auth == nil || endpoint.Spec.Auth.BearerToken == nil {
+	auth := endpoint.Spec.Auth
+	switch {
+	case auth == nil:
 		return nil
+	case auth.BearerToken != nil:
+		return []string{auth.BearerToken.SecretRef.Name}
+	case auth.AccessManager != nil:
+		return []string{auth.AccessManager.SecretRef.Name}
 	}
-	return []string{endpoint.Spec.Auth.BearerToken.SecretRef.Name}
+	return nil
 }

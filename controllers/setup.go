@@ -17,8 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -27,10 +25,12 @@ import (
 
 // Options are what an administrator may turn.
 type Options struct {
-	// MaxConcurrentReconciles is how many ReporterConnections are worked on at once.
+	// MaxConcurrentReconciles is how many ReporterConnections, and how many ReporterEndpoints, are worked on at once.
 	MaxConcurrentReconciles int
 	// CheckInterval is how often a live connection, and a Reporter that answers, is looked at again, give or take a tenth.
 	CheckInterval time.Duration
+	// Network is what endpoints may reach.
+	Network reporter.Network
 }
 
 // CacheOptions are those of the manager's cache: of all Secrets it holds the marked ones alone.
@@ -55,18 +55,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := index(ctx, mgr); err != nil {
 		return fmt.Errorf("indexing the cache: %w", err)
 	}
-	access := &accessor{cached: mgr.GetClient(), live: mgr.GetAPIReader(), pool: &reporter.Pool{}}
+	access := &accessor{cached: mgr.GetClient(), live: mgr.GetAPIReader(), pool: &reporter.Pool{Network: options.Network}}
 	suspects := make(chan event.TypedGenericEvent[*v1alpha1.ReporterEndpoint])
 
 	endpoints := &endpointReconciler{Client: mgr.GetClient(), access: access, checkInterval: options.CheckInterval}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("reporterendpoint").
+		WithOptions(controller.Options{MaxConcurrentReconciles: options.MaxConcurrentReconciles}). // one that hangs must not hold up others
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, endpointEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(endpoints.usersOf))).
-		WatchesRawSource(source.TypedChannel(suspects, handler.TypedEnqueueRequestsFromMapFunc(
-			func(_ context.Context, endpoint *v1alpha1.ReporterEndpoint) []reconcile.Request {
-				return []reconcile.Request{requestFor(endpoint)}
-			}))).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(endpoints.wakeUsers))).
+		WatchesRawSource(source.TypedChannel(suspects, endpoints.suspicions())).
 		Complete(endpoints)
 	if err != nil {
 		return fmt.Errorf("setting up the controller of ReporterEndpoints: %w", err)
@@ -93,7 +91,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		WithOptions(controller.Options{MaxConcurrentReconciles: options.MaxConcurrentReconciles}).
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, connections.connectionEvents())).
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, connections.endpointEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(connections.usersOf))).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(connections.wakeUsers))).
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), namespaces, connections.namespaceEvents())).
 		Complete(connections)
 	if err != nil {

@@ -101,7 +101,7 @@ func (s *stage) withEndpoint(ctx context.Context) *stage {
 func (s *stage) endpoint(name, url string) *v1alpha1.ReporterEndpoint {
 	return &v1alpha1.ReporterEndpoint{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
-		Spec:       v1alpha1.ReporterEndpointSpec{URL: url},
+		Spec:       v1alpha1.ReporterEndpointSpec{URL: v1alpha1.BaseURL(url)},
 	}
 }
 

@@ -29,6 +29,9 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.ReporterConnection, reconcile.Request] {
 	return handler.TypedFuncs[*v1alpha1.ReporterConnection, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*v1alpha1.ReporterConnection], q queue) {
+			if !e.Object.DeletionTimestamp.IsZero() {
+				r.deletions.seen(e.Object.UID)
+			}
 			if !e.IsInInitialList {
 				r.wakeClaims(ctx, e.Object, q)
 			}
@@ -41,7 +44,11 @@ func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.R
 			q.Add(requestFor(e.Object))
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.ReporterConnection], q queue) {
-			if e.ObjectOld.DeletionTimestamp.IsZero() && !e.ObjectNew.DeletionTimestamp.IsZero() {
+			deleted := e.ObjectOld.DeletionTimestamp.IsZero() && !e.ObjectNew.DeletionTimestamp.IsZero()
+			if deleted {
+				r.deletions.seen(e.ObjectNew.UID)
+			}
+			if deleted || !reflect.DeepEqual(e.ObjectOld.Status.ObservedIn, e.ObjectNew.Status.ObservedIn) {
 				r.wakeClaims(ctx, e.ObjectNew, q)
 			}
 			stripped := e.ObjectNew.DeletionTimestamp.IsZero() && e.ObjectNew.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain &&
@@ -54,6 +61,10 @@ func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.R
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.ReporterConnection], q queue) {
 			r.wakeClaims(ctx, e.Object, q)
 			r.routine.forget(e.Object.UID)
+			r.deletions.forget(e.Object.UID)
+			if e.Object.DeletionTimestamp.IsZero() && e.Object.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+				countLeftBehind(log.FromContext(ctx).WithValues("namespace", e.Object.Namespace, "name", e.Object.Name), e.Object, causeRetained)
+			}
 		},
 	}
 }
@@ -88,13 +99,22 @@ func (r *connectionReconciler) wakeClaims(ctx context.Context, rc *v1alpha1.Repo
 	})
 }
 
-// namespaceEvents wakes what waits in a namespace that gets other labels: an endpoint elsewhere may allow it by them.
+// namespaceEvents wakes what is in a namespace that gets other labels: an endpoint elsewhere may allow it by them, or no longer.
 func (r *connectionReconciler) namespaceEvents() handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request] {
 	return handler.TypedFuncs[*metav1.PartialObjectMetadata, reconcile.Request]{
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*metav1.PartialObjectMetadata], q queue) {
 			if !reflect.DeepEqual(e.ObjectOld.Labels, e.ObjectNew.Labels) {
-				r.wake(ctx, client.InNamespace(e.ObjectNew.Name), q, unsettled)
+				r.wake(ctx, client.InNamespace(e.ObjectNew.Name), q, every)
 			}
+		},
+	}
+}
+
+// suspicions has endpoints checked, though not right after a check.
+func (r *endpointReconciler) suspicions() handler.TypedFuncs[*v1alpha1.ReporterEndpoint, reconcile.Request] {
+	return handler.TypedFuncs[*v1alpha1.ReporterEndpoint, reconcile.Request]{
+		GenericFunc: func(_ context.Context, e event.TypedGenericEvent[*v1alpha1.ReporterEndpoint], q queue) {
+			q.AddAfter(requestFor(e.Object), r.suspicionDelay(client.ObjectKeyFromObject(e.Object), time.Now()))
 		},
 	}
 }
@@ -152,8 +172,11 @@ func (r *connectionReconciler) wake(ctx context.Context, listed client.ListOptio
 		return
 	}
 	for i := range connections.Items {
-		if which(&connections.Items[i]) {
-			q.Add(requestFor(&connections.Items[i]))
+		if rc := &connections.Items[i]; which(rc) {
+			if unsettled(rc) {
+				r.routine.now(rc.UID)
+			}
+			q.Add(requestFor(rc))
 		}
 	}
 }
@@ -182,13 +205,13 @@ func secretEvents(wakeUsers func(context.Context, *corev1.Secret, queue)) handle
 	}
 }
 
-func (r *endpointReconciler) usersOf(ctx context.Context, secret *corev1.Secret, q queue) {
+func (r *endpointReconciler) wakeUsers(ctx context.Context, secret *corev1.Secret, q queue) {
 	for _, endpoint := range endpointsOf(ctx, r, secret) {
 		q.Add(requestFor(&endpoint))
 	}
 }
 
-func (r *connectionReconciler) usersOf(ctx context.Context, secret *corev1.Secret, q queue) {
+func (r *connectionReconciler) wakeUsers(ctx context.Context, secret *corev1.Secret, q queue) {
 	for _, endpoint := range endpointsOf(ctx, r, secret) {
 		r.wake(ctx, ofEndpoint(&endpoint), q, unsettled)
 	}
@@ -257,9 +280,15 @@ func (r *secretProtector) endpointEnded(ctx context.Context, endpoint *v1alpha1.
 	}
 }
 
-// endpointEvents wakes the deleted Secrets of an endpoint that goes or names others.
+// endpointEvents wakes the deleted Secrets of an endpoint that goes or names others. When an endpoint is first seen, its Secrets are
+// looked at as well: they may have lost their mark while nobody watched, and still be held.
 func (r *secretProtector) endpointEvents() handler.TypedFuncs[*v1alpha1.ReporterEndpoint, reconcile.Request] {
 	return handler.TypedFuncs[*v1alpha1.ReporterEndpoint, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.ReporterEndpoint], q queue) {
+			for _, name := range secretsOf(e.Object) {
+				q.Add(reconcile.Request{NamespacedName: client.ObjectKey{Namespace: e.Object.Namespace, Name: name}})
+			}
+		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.ReporterEndpoint], q queue) {
 			if e.ObjectOld.Generation != e.ObjectNew.Generation {
 				r.endpointEnded(ctx, e.ObjectOld, q)
@@ -272,9 +301,9 @@ func (r *secretProtector) endpointEvents() handler.TypedFuncs[*v1alpha1.Reporter
 }
 
 // changed says whether an object says something else or somebody asks for an attempt. A deletion counts: the API server gives
-// it a generation of its own.
+// it a generation of its own. So does another object of the same name, whose creation may be seen as an update.
 func changed(before, after client.Object) bool {
-	return before.GetGeneration() != after.GetGeneration() ||
+	return before.GetUID() != after.GetUID() || before.GetGeneration() != after.GetGeneration() ||
 		before.GetAnnotations()[v1alpha1.RequestedAtAnnotation] != after.GetAnnotations()[v1alpha1.RequestedAtAnnotation]
 }
 

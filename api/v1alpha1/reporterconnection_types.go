@@ -39,7 +39,7 @@ type ReporterConnectionSpec struct {
 	// +default="Delete"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// deletionProtection, while it is true, has the API server refuse to delete this resource. Where it is deleted all the same,
+	// deletionProtection has the API server refuse to delete this resource while it is true. Where it is deleted all the same,
 	// as by the deletion of its CustomResourceDefinition, the operator holds the deletion until the protection is lifted.
 	// +optional
 	DeletionProtection bool `json:"deletionProtection,omitempty"`

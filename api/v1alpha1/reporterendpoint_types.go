@@ -11,19 +11,17 @@ type ReporterEndpointSpec struct {
 	// url is the base URL of Reporter's API, for example http://fetcher-manager.midaz-plugins.svc.cluster.local:4006.
 	// It has no user info, query or fragment; a path prefix is allowed, the path of the API itself is left out.
 	// +required
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=2048
-	// +kubebuilder:validation:XValidation:rule="self.startsWith('http://') || self.startsWith('https://')",message="must start with http:// or https://, for example http://fetcher-manager.midaz-plugins.svc.cluster.local:4006"
-	// +kubebuilder:validation:XValidation:rule="!self.contains('@')",message="must not contain user info: leave out everything up to the @, and put credentials into a Secret that spec.auth names"
-	// +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#')",message="must not contain a query or a fragment: leave out the ? or # and what follows"
 	// +kubebuilder:validation:XValidation:rule="!self.contains('/v1/management')",message="must be the base URL only: leave out /v1/management and what follows, the operator appends it"
-	// +kubebuilder:validation:XValidation:rule="self.contains('@') || self.contains('?') || self.contains('#') || !self.matches('^https?://') || self.matches('^https?://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\\\[[0-9A-Fa-f:.]+\\\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?(/.*)?$')",message="must have a host name or address and, optionally, a port from 1 to 65535, for example http://reporter.internal:4006"
-	// +kubebuilder:validation:XValidation:rule="self.contains('@') || self.contains('?') || self.contains('#') || !self.matches('^https?://[^/]+/') || self.matches('^https?://[^/]+(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$')",message="must have a plain path or none: no empty segment, no segment that starts with a dot and nothing but letters, digits and ._~- in it, for example https://gateway.example.com/reporter"
-	URL string `json:"url,omitempty"`
+	URL BaseURL `json:"url,omitempty"`
 
 	// auth says how to authenticate. Leave it out where Reporter runs without an Access Manager.
 	// +optional
 	Auth *EndpointAuth `json:"auth,omitempty"`
+
+	// tls says how to verify a Reporter with an https URL, where the authorities that the operator's system trusts do not do.
+	// There is no way not to verify it.
+	// +optional
+	TLS *EndpointTLS `json:"tls,omitempty"`
 
 	// timeout bounds one request to Reporter, from 1s to 60s. A request that is cut off is repeated later; nothing is lost.
 	// +optional
@@ -39,13 +37,13 @@ type ReporterEndpointSpec struct {
 	// +default={"from": "Same"}
 	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitzero"`
 
-	// deletionPolicy, if it is Retain, overrides that of every ReporterConnection that uses this endpoint: their resources go,
+	// deletionPolicy overrides, if it is Retain, that of every ReporterConnection that uses this endpoint: their resources go,
 	// and Reporter is not touched. It may be changed at any time, also while deletions wait.
 	// +optional
 	// +default="Delete"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// suspend, while it is true, holds every deletion through this endpoint. They go on at once when it is lifted.
+	// suspend holds, while it is true, every deletion through this endpoint. They go on at once when it is lifted.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
@@ -86,12 +84,69 @@ type AllowedNamespaces struct {
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
+// BaseURL is an http or https URL that the paths of an API are appended to: without user info, query or fragment, with a path
+// prefix if need be.
+//
+// +kubebuilder:validation:MinLength=1
+// +kubebuilder:validation:MaxLength=2048
+// +kubebuilder:validation:XValidation:rule="self.startsWith('http://') || self.startsWith('https://')",message="must start with http:// or https://, for example http://fetcher-manager.midaz-plugins.svc.cluster.local:4006"
+// +kubebuilder:validation:XValidation:rule="!self.contains('@')",message="must not contain user info: leave out everything up to the @, and put credentials into a Secret that spec.auth names"
+// +kubebuilder:validation:XValidation:rule="!self.contains('?') && !self.contains('#')",message="must not contain a query or a fragment: leave out the ? or # and what follows"
+// +kubebuilder:validation:XValidation:rule="self.contains('@') || self.contains('?') || self.contains('#') || !self.matches('^https?://') || self.matches('^https?://([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\\\[[0-9A-Fa-f:.]+\\\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?(/.*)?$')",message="must have a host name or address and, optionally, a port from 1 to 65535, for example http://reporter.internal:4006"
+// +kubebuilder:validation:XValidation:rule="self.contains('@') || self.contains('?') || self.contains('#') || !self.matches('^https?://[^/]+/') || self.matches('^https?://[^/]+(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?$')",message="must have a plain path or none: no empty segment, no segment that starts with a dot and nothing but letters, digits and ._~- in it, for example https://gateway.example.com/reporter"
+type BaseURL string
+
 // EndpointAuth says how to authenticate with Reporter. Exactly one member is set.
-// +kubebuilder:validation:ExactlyOneOf=bearerToken
+// +kubebuilder:validation:ExactlyOneOf=bearerToken;accessManager
 type EndpointAuth struct {
 	// bearerToken sends a token from a Secret with each request.
 	// +optional
 	BearerToken *BearerTokenAuth `json:"bearerToken,omitempty"`
+
+	// accessManager logs in with Lerian's Access Manager, machine to machine, and sends the token that it grants.
+	// +optional
+	AccessManager *AccessManagerAuth `json:"accessManager,omitempty"`
+}
+
+// AccessManagerAuth says where to log in, and as whom.
+type AccessManagerAuth struct {
+	// url is the base URL of the Access Manager, for example http://plugin-access-manager-auth:4000. The path of the login is
+	// left out.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/v1/login')",message="must be the base URL only: leave out /v1/login and what follows, the operator appends it"
+	URL BaseURL `json:"url,omitempty"`
+
+	// secretRef names a Secret in the namespace of the ReporterEndpoint with the keys clientId and clientSecret. It must be
+	// labelled reporter.lerian.studio/credentials=true, which allows the operator to read it.
+	// +required
+	SecretRef SecretReference `json:"secretRef,omitzero"`
+}
+
+// SecretReference names a Secret in the same namespace.
+type SecretReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// EndpointTLS says how to verify a server.
+// +kubebuilder:validation:MinProperties=1
+type EndpointTLS struct {
+	// caBundle holds the certificates of the authorities to trust, in PEM form, in place of those of the operator's system; of
+	// the Access Manager as well.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=262144
+	// +kubebuilder:validation:XValidation:rule="self.contains('-----BEGIN CERTIFICATE-----')",message="must hold certificates in PEM form, which begin with -----BEGIN CERTIFICATE-----"
+	CABundle string `json:"caBundle,omitempty"`
+
+	// serverName is the name that Reporter's certificate has to be for, in place of the host of the URL.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ServerName string `json:"serverName,omitempty"`
 }
 
 // BearerTokenAuth names the token to send as "Authorization: Bearer".

@@ -44,19 +44,23 @@ func run(playground bool) int {
 
 	start := time.Now()
 	failed, uncleaned := perform(ctx, s, playground)
-	var interrupted interruption
-	switch errors.As(context.Cause(ctx), &interrupted); {
-	case uncleaned != nil && !forced.Load():
+	var by interruption
+	interrupted := errors.As(context.Cause(ctx), &by)
+	if failed != nil && !interrupted {
+		fmt.Fprintln(os.Stderr, "\ndemo:", failed)
+	}
+	if uncleaned != nil && !forced.Load() {
 		fmt.Fprintln(os.Stderr, "demo: cleaning up:", uncleaned)
 		return 1
-	case interrupted.Signal != nil && playground:
+	}
+	switch {
+	case interrupted:
 		s.say("Cleaned up.")
-		return 0
-	case interrupted.Signal != nil:
-		s.say("Cleaned up.")
-		return 128 + int(interrupted.Signal.(syscall.Signal)) //nolint:forcetypeassert // all signals of this platform are
+		if playground {
+			return 0
+		}
+		return 128 + int(by.signal)
 	case failed != nil:
-		fmt.Fprintln(os.Stderr, "\ndemo:", failed)
 		return 1
 	}
 	s.say("Cleaned up. It took %.0f seconds in all.", time.Since(start).Seconds())
@@ -73,7 +77,7 @@ func perform(ctx context.Context, s *screen, playground bool) (failed, uncleaned
 		defer cancel(nil)
 		go func() {
 			<-stage.operator.Done()
-			cancel(errors.New("the operator ended by itself"))
+			cancel(errors.New("running the operator: it ended by itself"))
 		}()
 		if playground {
 			failed = stage.standBy(staged)
@@ -93,9 +97,9 @@ func perform(ctx context.Context, s *screen, playground bool) (failed, uncleaned
 }
 
 // interruption is a signal that ends the play.
-type interruption struct{ os.Signal }
+type interruption struct{ signal syscall.Signal }
 
-func (i interruption) Error() string { return "interrupted: " + i.String() }
+func (i interruption) Error() string { return "interrupted: " + i.signal.String() }
 
 // forced is set when cleaning up was made short: then something may well not have ended in good order.
 var forced atomic.Bool
@@ -107,8 +111,9 @@ func catchSignals(s *screen, cancel context.CancelCauseFunc) {
 	caught := make(chan os.Signal, 2)
 	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	go func() {
-		cancel(interruption{<-caught})
-		s.say("\nCleaning up. Ctrl-C again forces it.")
+		first, _ := (<-caught).(syscall.Signal) // there are no others
+		cancel(interruption{first})
+		s.print("\nCleaning up. Ctrl-C again forces it.\n")
 		<-caught
 		forced.Store(true)
 		killChildren()

@@ -3,10 +3,10 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -149,9 +149,9 @@ func wrap(text string, width int) []string {
 }
 
 // plural writes a number with its noun.
-func plural(n int, one string, many ...string) string {
-	if n == 1 {
-		return "1 " + one
+func plural(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
 	}
-	return fmt.Sprintf("%d %s", n, cmp.Or(strings.Join(many, ""), one+"s"))
+	return strconv.Itoa(n) + " " + noun
 }

@@ -94,24 +94,22 @@ func (s *stage) setUp(ctx context.Context) error {
 	s.screen.say(`Delete a ReporterConnection, and the operator soft-deletes the connection in Lerian's Reporter. The resource goes ` +
 		`when that is proven, and says what it waits for until then.`)
 	s.screen.title("A Kubernetes control plane, the operator, and two Reporters in memory")
+	s.screen.say("etcd and kube-apiserver start, get the operator's manifests; the operator is built meanwhile ...")
 	start := time.Now()
 	var err error
 	if s.world, err = testenv.Start(ctx); err != nil {
 		return err
 	}
-	s.screen.say("etcd and kube-apiserver run, with the operator's CRDs, policies and RBAC applied (%.1fs).", time.Since(start).Seconds())
-
-	start = time.Now()
 	log, err := os.Create(s.logPath())
 	if err != nil {
-		return err
+		return fmt.Errorf("opening the operator's log: %w", err)
 	}
 	defer log.Close() //nolint:errcheck // the operator has its own handle
 	s.operator, err = s.world.StartOperator(ctx, log, "--zap-encoder=console", "--zap-stacktrace-level=panic")
 	if err != nil {
 		return err
 	}
-	s.screen.say("The operator runs as a process of its own, as its own ServiceAccount (%.1fs, with its build).", time.Since(start).Seconds())
+	s.screen.say("... done in %.1f s. The operator runs as a process of its own, as its own ServiceAccount.", time.Since(start).Seconds())
 
 	for _, endpoint := range []string{"default", "remote"} {
 		if err := s.serveReporter(endpoint); err != nil {

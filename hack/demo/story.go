@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -36,7 +38,7 @@ func (s *stage) tellStory(ctx context.Context) error {
 	if err := s.kubectl(ctx, "", "delete", "rconn", "--all", "--wait=false"); err != nil {
 		return err
 	}
-	err = s.await(ctx, "neither gone nor held with a reason, %s after the deletion", func(seen *account, a actor) bool {
+	err = s.await(ctx, "neither gone nor held with a reason, %.0f s after the deletion", func(seen *account, a actor) bool {
 		return !seen.gone.IsZero() || len(a.expected.held) > 0 && len(seen.held) > 0
 	})
 	if err != nil {
@@ -60,7 +62,7 @@ func (s *stage) tellStory(ctx context.Context) error {
 	}
 	s.timeline.note(busy.name, "the job that reads from busy-db ends")
 	s.jobs.End(busy.configName())
-	err = s.await(ctx, "still there, %s after the last obstacle was out of the way", func(seen *account, _ actor) bool { return !seen.gone.IsZero() })
+	err = s.await(ctx, "still there, %.0f s after the last obstacle was out of the way", func(seen *account, _ actor) bool { return !seen.gone.IsZero() })
 	if err != nil {
 		return err
 	}
@@ -90,7 +92,9 @@ type stuck struct {
 	how       string
 }
 
-func (e *stuck) Error() string { return strings.Join(e.resources, ", ") + ": " + e.how }
+func (e *stuck) Error() string {
+	return "waiting for " + strings.Join(e.resources, ", ") + ": " + e.how
+}
 
 // await waits, with patience, until something is true of all actors. How says what it is like if that does not come.
 func (s *stage) await(ctx context.Context, how string, done func(*account, actor) bool) error {
@@ -108,7 +112,7 @@ func (s *stage) await(ctx context.Context, how string, done func(*account, actor
 		return len(missing) == 0
 	})
 	if errors.Is(err, errPatience) {
-		return &stuck{missing, fmt.Sprintf(how, patience)}
+		return &stuck{missing, fmt.Sprintf(how, patience.Seconds())}
 	}
 	return err
 }
@@ -179,11 +183,17 @@ func (s *stage) sumUp(writesBefore map[string]int) error {
 	tones := []tone{faint}
 	for _, a := range actors {
 		o, took := s.outcome(a, writes[a.name]-writesBefore[a.name])
-		rows = append(rows, []string{a.name, orDash(strings.Join(o.held, ", ")), fmt.Sprintf("%.2fs", took.Seconds()), o.calls,
-			fmt.Sprint(o.writes), map[bool]string{true: "ALIVE", false: "soft-deleted"}[o.alive]})
-		different := a.expected.differences(a.name, o)
-		differences = append(differences, different...)
-		tones = append(tones, map[bool]tone{true: good, false: bad}[len(different) == 0])
+		fate := "soft-deleted"
+		if o.alive {
+			fate = "ALIVE"
+		}
+		rows = append(rows, []string{a.name, cmp.Or(strings.Join(o.held, ", "), "–"), fmt.Sprintf("%.2fs", took.Seconds()),
+			o.calls, strconv.Itoa(o.writes), fate})
+		tones = append(tones, good)
+		if different := a.expected.differences(a.name, o); len(different) > 0 {
+			differences = append(differences, different...)
+			tones[len(tones)-1] = bad
+		}
 	}
 	if !s.alive(bystander.id) {
 		differences = append(differences, "bystander-db, which no resource claims, was deleted in Reporter")
@@ -191,7 +201,7 @@ func (s *stage) sumUp(writesBefore map[string]int) error {
 	s.screen.title("In the end")
 	s.screen.table(rows, func(row int) tone { return tones[row] })
 	if len(differences) > 0 {
-		return &unexpected{differences}
+		return fmt.Errorf("comparing what happened with what should:\n  %s", strings.Join(differences, "\n  "))
 	}
 	s.screen.print(`
 WRITES are the operator's to the API server: one to release a resource, one to say why it is held.
@@ -199,13 +209,6 @@ bystander-db, which is in Reporter but claimed by no resource, is still alive.
 
 ` + s.screen.paint(good, "All gone, and all as expected.") + "\n")
 	return nil
-}
-
-// unexpected is what differs from what should have happened.
-type unexpected struct{ differences []string }
-
-func (e *unexpected) Error() string {
-	return "what happened is not what should:\n  " + strings.Join(e.differences, "\n  ")
 }
 
 func (s *stage) outcome(a actor, writes int) (o outcome, took time.Duration) {
@@ -236,11 +239,4 @@ func callsInWords(a *account) string {
 		words, i = append(words, word), same
 	}
 	return strings.Join(words, ", ")
-}
-
-func orDash(text string) string {
-	if text == "" {
-		return "–"
-	}
-	return text
 }

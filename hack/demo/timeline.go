@@ -55,6 +55,7 @@ type repeated struct {
 // account is what was seen of one ReporterConnection and its connection.
 type account struct {
 	name          string // of the resource
+	existed       bool   // Reporter had the connection at some time
 	gone          time.Time
 	aliveWhenGone bool
 	held          []string // the reasons its deletion was held for, in order
@@ -69,7 +70,7 @@ func newTimeline(s *screen, alive func(string) bool) *timeline {
 func (t *timeline) follow(ctx context.Context, world *testenv.World) error {
 	config, err := clientcmd.BuildConfigFromFlags("", world.Kubeconfig)
 	if err != nil {
-		return err
+		return fmt.Errorf("reading the kubeconfig: %w", err)
 	}
 	watches, err := cache.New(config, cache.Options{
 		Scheme: world.Scheme(),
@@ -77,7 +78,7 @@ func (t *timeline) follow(ctx context.Context, world *testenv.World) error {
 		DefaultWatchErrorHandler: func(context.Context, *toolscache.Reflector, error) {},
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("watching the API server: %w", err)
 	}
 	go func() { _ = watches.Start(ctx) }() // fails only when started twice
 	for _, kind := range []client.Object{&v1alpha1.ReporterEndpoint{}, &v1alpha1.ReporterConnection{}, &eventsv1.Event{}} {
@@ -293,7 +294,7 @@ func (t *timeline) seen(before, after any, known bool) {
 
 func (t *timeline) seenConnection(before any, after *v1alpha1.ReporterConnection) {
 	a := t.account(after.Spec.ConnectionID)
-	a.name = after.Name
+	a.name, a.existed = after.Name, a.existed || t.alive(after.Spec.ConnectionID)
 	var was []metav1.Condition
 	if before, ok := before.(*v1alpha1.ReporterConnection); ok {
 		was = before.Status.Conditions
@@ -341,9 +342,12 @@ func (t *timeline) vanished(object any) {
 	defer t.mu.Unlock()
 	a := t.account(rc.Spec.ConnectionID)
 	a.gone, a.aliveWhenGone = time.Now(), t.alive(rc.Spec.ConnectionID)
-	gone := line{who: rc.Name, where: inKubernetes, what: "gone; its connection is soft-deleted in Reporter", tone: good}
-	if a.aliveWhenGone {
-		gone.what, gone.tone = "gone; its connection stays alive in Reporter", waiting
+	switch {
+	case a.aliveWhenGone:
+		t.tell(line{who: rc.Name, where: inKubernetes, what: "gone; its connection stays alive in Reporter", tone: waiting})
+	case a.existed:
+		t.tell(line{who: rc.Name, where: inKubernetes, what: "gone; its connection is soft-deleted in Reporter", tone: good})
+	default:
+		t.tell(line{who: rc.Name, where: inKubernetes, what: "gone; Reporter never had its connection", tone: waiting})
 	}
-	t.tell(gone)
 }

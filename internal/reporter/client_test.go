@@ -34,10 +34,15 @@ func serve(t *testing.T) (*reportertest.Reporter, *reportertest.Server) {
 	return r, reportertest.Serve(t, r)
 }
 
+// newPool returns a pool that may speak to the servers of a test.
+func newPool() *reporter.Pool {
+	return &reporter.Pool{Network: reporter.Network{AllowLoopback: true}}
+}
+
 // clientOf returns a client that shares nothing with any other.
 func clientOf(t *testing.T, url, token string) *reporter.Client {
 	t.Helper()
-	return poolClient(t, &reporter.Pool{}, reporter.Config{BaseURL: url, Token: token, Timeout: 10 * time.Second})
+	return poolClient(t, newPool(), reporter.Config{BaseURL: url, Token: token, Timeout: 10 * time.Second})
 }
 
 func poolClient(t *testing.T, pool *reporter.Pool, config reporter.Config) *reporter.Client {

@@ -3,7 +3,7 @@
 package reporter
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -33,6 +33,8 @@ type Error struct {
 	Message string
 	// Err says why there was no answer. Its text is the same each time the same thing happens.
 	Err error
+	// Login says that it was the login with the Access Manager that failed, and nothing was asked of Reporter.
+	Login bool
 
 	kind       kind
 	retryAfter time.Duration
@@ -52,6 +54,7 @@ const (
 	kindRateLimited
 	kindUnavailable
 	kindWrongPath
+	kindNotAllowed
 )
 
 // Error gives method, path and what came back.
@@ -87,7 +90,7 @@ func IsConflict(err error) bool { return is(err, kindConflict) }
 // IsInvalidID reports 400 with the code FET-0404, or an id that was not sent because it is no canonical UUID.
 func IsInvalidID(err error) bool { return is(err, kindInvalidID) }
 
-// IsUnauthorized reports 401.
+// IsUnauthorized reports 401, and 431: the token is too long for Reporter, which takes about 4 KB.
 func IsUnauthorized(err error) bool { return is(err, kindUnauthorized) }
 
 // IsForbidden reports 403, which Reporter also answers while its Access Manager fails.
@@ -101,6 +104,9 @@ func IsUnavailable(err error) bool { return is(err, kindUnavailable) }
 
 // IsWrongPath reports 404 with a number as code: the service answers, but has no such path.
 func IsWrongPath(err error) bool { return is(err, kindWrongPath) }
+
+// IsNotAllowed reports that the host has an address which is never spoken to, so that nothing was sent.
+func IsNotAllowed(err error) bool { return is(err, kindNotAllowed) }
 
 func is(err error, k kind) bool {
 	var e *Error
@@ -128,7 +134,7 @@ func (a *answer) asError() *Error {
 	}
 	numeric := false
 	if a.status >= 400 && a.decodeBody(&body) {
-		if e.Code, numeric = parseCode(body.Code); e.Code != "" {
+		if e.Code, numeric = a.parseCode(body.Code); e.Code != "" {
 			e.Title, e.Message = a.clean(body.Title), a.clean(body.Message+body.Detail)
 		}
 	}
@@ -143,7 +149,7 @@ func (a *answer) asError() *Error {
 		e.kind = kindConflict
 	case a.status == http.StatusBadRequest && e.Code == "FET-0404":
 		e.kind = kindInvalidID
-	case a.status == http.StatusUnauthorized:
+	case a.status == http.StatusUnauthorized, a.status == http.StatusRequestHeaderFieldsTooLarge:
 		e.kind = kindUnauthorized
 	case a.status == http.StatusForbidden:
 		e.kind = kindForbidden
@@ -159,14 +165,14 @@ func (a *answer) asError() *Error {
 
 // parseCode reads a code, which Reporter sends as a string or, from its router and limits, as a number. One that would have to
 // be cleaned is none of Reporter's: it must not become one by that.
-func parseCode(raw json.RawMessage) (code string, numeric bool) {
+func (a *answer) parseCode(raw json.RawMessage) (code string, numeric bool) {
 	var number json.Number
 	switch {
 	case json.Unmarshal(raw, &code) == nil:
 	case json.Unmarshal(raw, &number) == nil:
 		code, numeric = number.String(), true
 	}
-	if clean(code) != code {
+	if a.clean(code) != code {
 		return "", false
 	}
 	return code, numeric
@@ -186,30 +192,39 @@ func parseRetryAfter(value string, now time.Time) time.Duration {
 
 // clean makes a text of the answer fit to be shown, also where an authentication layer quotes the token that it refuses.
 func (a *answer) clean(text string) string {
-	if a.token != "" {
-		text = strings.ReplaceAll(text, a.token, "…")
+	text = printable(text) // first, or what is in between hides a secret
+	for _, secret := range a.secrets {
+		if secret = printable(secret); secret != "" {
+			text = strings.ReplaceAll(text, secret, "…")
+		}
 	}
 	return clean(text)
 }
 
 // clean makes a text of Reporter's fit for a status, an event or a log.
 func clean(text string) string {
-	runes := bytes.Runes([]byte(text))
-	kept := runes[:0]
-	for _, r := range runes {
-		if len(kept) == maxText {
-			break
+	text, runes := printable(text), 0
+	for i := range text {
+		if runes == maxText {
+			return text[:i]
 		}
-		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
-			kept = append(kept, r)
-		}
+		runes++
 	}
-	return string(kept)
+	return text
+}
+
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) && r != unicode.ReplacementChar {
+			return r
+		}
+		return -1
+	}, text)
 }
 
 // cause says why there was no answer, in words that are the same each time: the errors of package net name ephemeral ports,
 // and those of a certificate hold what the server put there.
-func (c *Client) cause(err error) error {
+func (c *caller) cause(err error) error {
 	var (
 		dns       *net.DNSError
 		authority x509.UnknownAuthorityError
@@ -223,21 +238,26 @@ func (c *Client) cause(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
+	case errors.Is(err, errAddressRefused):
+		text = fmt.Sprintf("host %s has an address that is not spoken to: a loopback one (but for --allow-loopback-endpoints), "+
+			"a link-local or multicast one, or that of a cloud's metadata service", c.base.Hostname())
 	case errors.As(err, &timeout) && timeout.Timeout():
-		text = fmt.Sprintf("no answer within %s", c.client.Timeout)
+		text = fmt.Sprintf("no answer within %s", c.timeout)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		text = fmt.Sprintf("host %s not found", c.base.Hostname())
 	case errors.As(err, &dns):
 		text = fmt.Sprintf("looking up host %s failed", c.base.Hostname())
 	case errors.As(err, &authority):
-		text = "TLS: the certificate is signed by an authority that is not trusted"
-	case errors.As(err, &hostname):
+		text = "TLS: the certificate is signed by an authority that is not trusted: put the authority's certificate into spec.tls.caBundle"
+	case errors.As(err, &hostname) && c.accessManager:
 		text = fmt.Sprintf("TLS: the certificate is not valid for %s", c.base.Hostname())
+	case errors.As(err, &hostname):
+		text = fmt.Sprintf("TLS: the certificate is not valid for %s: put a name that it is for into spec.tls.serverName", cmp.Or(c.serverName, c.base.Hostname()))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		text = "TLS: the certificate has expired or is not valid yet"
 	case errors.As(err, &invalid):
 		text = "TLS: the certificate is not valid"
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+	case errors.As(err, &record):
 		text = "the server does not speak TLS: try http:// in the URL"
 	case errors.As(err, &remote) && remote.Op == "remote error": // what crypto/tls calls an alert of the server
 		text = "TLS: the server refused the handshake"

@@ -32,6 +32,7 @@ var kinds = []struct {
 	{"RateLimited", reporter.IsRateLimited},
 	{"Unavailable", reporter.IsUnavailable},
 	{"WrongPath", reporter.IsWrongPath},
+	{"NotAllowed", reporter.IsNotAllowed},
 }
 
 // kindOf names every kind that the error claims to be, which must be one at most.
@@ -286,6 +287,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 					"/login",
 					server.URL + ledgerPath,
 					"",
+					"http://[::1", // which cannot be parsed
+					"%zz",
 				} {
 					r.ResetRequests()
 					remove := r.Inject(reportertest.Fault{Do: reportertest.Redirect(status, to)})

@@ -36,7 +36,7 @@ func TestParseRetryAfterDates(t *testing.T) {
 
 // What no server of a test can bring about; the rest is in TestNoAnswer.
 func TestCauses(t *testing.T) {
-	c := &Client{base: &url.URL{Host: "reporter.internal:4006"}, client: &http.Client{Timeout: 10 * time.Second}}
+	c := &caller{base: &url.URL{Host: "reporter.internal:4006"}, timeout: 10 * time.Second}
 	dialling := func(err error) error {
 		return &net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 49152}, Err: os.NewSyscallError("connect", err)}
 	}
@@ -123,24 +123,31 @@ func TestPoolForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
 		used, unused := reporterKey{origin: "http://used"}, reporterKey{origin: "http://unused"}
-		first := p.reporter(used)
-		p.reporter(unused)
+		reporter := func(key reporterKey) *sharedReporter {
+			shared, err := p.reporter(key, func() (*sharedReporter, error) { return &sharedReporter{transport: &http.Transport{}}, nil })
+			if err != nil {
+				t.Error(err)
+			}
+			return shared
+		}
+		first := reporter(used)
+		reporter(unused)
 		<-time.After(time.Minute)
-		if p.reporter(used) != first {
+		if reporter(used) != first {
 			t.Errorf("a Reporter is made again")
 		}
 		<-time.After(time.Hour)
 		if len(p.reporters) != 2 {
 			t.Errorf("it holds %d Reporters, not 2, before there is a third", len(p.reporters))
 		}
-		p.reporter(reporterKey{origin: "http://third"}) // 61 minutes after the unused one, 60 after the used one
+		reporter(reporterKey{origin: "http://third"}) // 61 minutes after the unused one, 60 after the used one
 		if _, found := p.reporters[unused]; found {
 			t.Errorf("a Reporter that was not used for more than an hour is remembered")
 		}
-		if p.reporter(used) != first {
+		if reporter(used) != first {
 			t.Errorf("a Reporter that was used within the hour is forgotten")
 		}
-		if p.reporter(reporterKey{origin: "http://used", credentials: [32]byte{1}}) == first {
+		if reporter(reporterKey{origin: "http://used", credentials: [32]byte{1}}) == first {
 			t.Errorf("other credentials give the same Reporter")
 		}
 	})

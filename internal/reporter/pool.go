@@ -4,15 +4,24 @@ package reporter
 
 import (
 	"crypto/sha256"
-	"net"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
+
+	"golang.org/x/net/http/httpguts"
+	"golang.org/x/oauth2"
 )
 
 // Pool makes Clients. Those for the same Reporter, which is an origin (scheme, host and port) and credentials, share one
-// transport and so its connections, however many endpoints name it. The zero value is ready for use.
+// transport and so its connections, one login, and what Reporter asked them to wait, however many endpoints name it. The zero
+// value is ready for use.
 type Pool struct {
+	// Network may be set until the first use.
+	Network Network
+
 	mu        sync.Mutex
 	reporters map[reporterKey]*sharedReporter
 }
@@ -27,6 +36,7 @@ type reporterKey struct {
 type sharedReporter struct {
 	transport *http.Transport
 	pause     pause
+	session   *session // nil without credentials
 	lastUsed  time.Time
 }
 
@@ -34,22 +44,80 @@ type sharedReporter struct {
 // endpoint is gone.
 const unusedReporter = time.Hour
 
-// Client returns a client for the Reporter that config describes. The error says what to write instead.
+// Client returns a client for the Reporter that config describes. The error says what to write instead, and is the same each
+// time.
 func (p *Pool) Client(config Config) (*Client, error) {
-	client, err := newClient(config)
+	base, err := p.parse(config.BaseURL)
 	if err != nil {
 		return nil, err
 	}
-	shared := p.reporter(reporterKey{
-		origin:      client.base.Scheme + "://" + client.base.Host,
-		credentials: sha256.Sum256([]byte(config.Token)),
-	})
-	client.client.Transport = shared.transport
-	client.pause = &shared.pause
-	return client, nil
+	if !httpguts.ValidHeaderFieldValue(config.Token) {
+		return nil, errors.New("the token contains characters that no HTTP header may carry")
+	}
+	if config.Timeout <= 0 {
+		return nil, fmt.Errorf("the timeout must be positive, not %s", config.Timeout)
+	}
+	shared, err := p.reporter(reporterKey{origin: base.Scheme + "://" + base.Host, credentials: digest(config)},
+		func() (*sharedReporter, error) { return p.newReporter(config) })
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		caller:  caller{base: base, timeout: config.Timeout, transport: shared.transport, pause: &shared.pause, serverName: config.TLS.ServerName},
+		session: shared.session,
+	}, nil
 }
 
-func (p *Pool) reporter(key reporterKey) *sharedReporter {
+// parse is parseBaseURL for a host that the network allows.
+func (p *Pool) parse(raw string) (*url.URL, error) {
+	base, err := parseBaseURL(raw)
+	if err != nil {
+		return nil, err
+	}
+	return base, p.Network.checkHost(base)
+}
+
+// digest sums up all by which the Clients for one origin differ.
+func digest(config Config) [sha256.Size]byte {
+	manager := AccessManager{}
+	if config.AccessManager != nil {
+		manager = *config.AccessManager
+	}
+	hash := sha256.New()
+	for _, part := range []string{config.Token, manager.URL, manager.ClientID, manager.ClientSecret, config.TLS.CABundle, config.TLS.ServerName} {
+		fmt.Fprintf(hash, "%d:%s", len(part), part)
+	}
+	return [sha256.Size]byte(hash.Sum(nil))
+}
+
+func (p *Pool) newReporter(config Config) (*sharedReporter, error) {
+	transport, err := p.Network.transport(config.TLS)
+	if err != nil {
+		return nil, err
+	}
+	shared := &sharedReporter{transport: transport}
+	switch {
+	case config.AccessManager != nil:
+		base, err := p.parse(config.AccessManager.URL)
+		if err != nil {
+			return nil, fmt.Errorf("the Access Manager: %w", err)
+		}
+		transport, err := p.Network.transport(TLS{CABundle: config.TLS.CABundle})
+		if err != nil {
+			return nil, err
+		}
+		shared.session = &session{login: &accessManagerLogin{
+			caller:       caller{base: base, timeout: config.Timeout, transport: transport, pause: &pause{}, accessManager: true},
+			clientID:     config.AccessManager.ClientID,
+			clientSecret: config.AccessManager.ClientSecret,
+		}}
+	case config.Token != "":
+		shared.session = &session{token: &oauth2.Token{AccessToken: config.Token}}
+	}
+	return shared, nil
+}
+
+func (p *Pool) reporter(key reporterKey, create func() (*sharedReporter, error)) (*sharedReporter, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -62,13 +130,16 @@ func (p *Pool) reporter(key reporterKey) *sharedReporter {
 			}
 		}
 		if p.reporters == nil {
-			p.reporters = make(map[reporterKey]*sharedReporter)
+			p.reporters = map[reporterKey]*sharedReporter{}
 		}
-		shared = &sharedReporter{transport: newTransport()}
+		var err error
+		if shared, err = create(); err != nil {
+			return nil, err
+		}
 		p.reporters[key] = shared
 	}
 	shared.lastUsed = now
-	return shared
+	return shared, nil
 }
 
 // pause holds back what would be sent to a Reporter that asked to be left alone for a while, whoever it was that it told.
@@ -100,22 +171,4 @@ func (p *pause) hold(method, path string, now time.Time) *Error {
 	held := p.cause
 	held.Method, held.Path, held.retryAfter = method, path, p.until.Sub(now)
 	return &held
-}
-
-// maxConnections bounds the connections to one Reporter.
-const maxConnections = 64
-
-// newTransport differs from http.DefaultTransport where that would surprise: no proxy from the environment, and as many idle
-// connections kept as may be in use, so that a burst of requests does not dial for each.
-func newTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		DialContext:            dialer.DialContext,
-		ForceAttemptHTTP2:      true,
-		MaxConnsPerHost:        maxConnections,
-		MaxIdleConnsPerHost:    maxConnections,
-		IdleConnTimeout:        90 * time.Second,
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxResponseHeaderBytes: maxBody,
-	}
 }

@@ -19,7 +19,7 @@ import (
 func TestClientsShareConnections(t *testing.T) {
 	r, server := serve(t)
 	r.Inject(reportertest.Fault{Do: jsonAnswer(200, `{"items":[]}`)})
-	pool := &reporter.Pool{}
+	pool := newPool()
 	for _, test := range []struct {
 		name   string
 		config reporter.Config
@@ -96,7 +96,7 @@ func deleteAtOnce(t *testing.T, pool *reporter.Pool, r *reportertest.Reporter, u
 func TestConnectionsAreReused(t *testing.T) {
 	r := reportertest.New()
 	server := reportertest.Serve(t, r)
-	pool := &reporter.Pool{}
+	pool := newPool()
 	for burst, opened := range []int{8, 8, 8} {
 		deleteAtOnce(t, pool, r, server.URL, 8, 8)
 		if got := server.Accepted(); got != opened {
@@ -109,7 +109,7 @@ func TestConnectionsAreReused(t *testing.T) {
 func TestConnectionsAreBounded(t *testing.T) {
 	r := reportertest.New()
 	server := reportertest.Serve(t, r)
-	pool := &reporter.Pool{}
+	pool := newPool()
 	for range 2 {
 		deleteAtOnce(t, pool, r, server.URL, 150, 64)
 		if got := server.Accepted(); got != 64 {
@@ -134,7 +134,7 @@ func TestPauseIsShared(t *testing.T) {
 				r.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(test.status,
 					http.Header{"Content-Type": {"application/json"}, "Retry-After": {"300"}},
 					`{"code":"FET-0099","title":"Busy","message":"Come back later."}`)})
-				pool := &reporter.Pool{}
+				pool := newPool()
 				config := reporter.Config{BaseURL: server.URL, Token: "token-a", Timeout: 10 * time.Second}
 				c := poolClient(t, pool, config)
 				err := first.do(t.Context(), c)
@@ -169,7 +169,7 @@ func TestPauseIsShared(t *testing.T) {
 				for name, free := range map[string]*reporter.Client{
 					"another token": poolClient(t, pool, another),
 					"no token":      poolClient(t, pool, none),
-					"another pool":  poolClient(t, &reporter.Pool{}, config),
+					"another pool":  poolClient(t, newPool(), config),
 				} {
 					if err := free.Check(t.Context()); err != nil {
 						t.Errorf("%s: %v", name, err)

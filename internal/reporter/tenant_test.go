@@ -37,8 +37,9 @@ func TestTenantID(t *testing.T) {
 		{"control characters", jwt(`{"tenantId":"ac\nme"}`), "acme"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := clientOf(t, "http://reporter.internal", test.token).TenantID(); got != test.want {
-				t.Errorf("the tenant is %q, not %q", got, test.want)
+			got, err := clientOf(t, "http://reporter.internal", test.token).Login(t.Context())
+			if got != test.want || err != nil {
+				t.Errorf("the tenant is %q, not %q; %v", got, test.want, err)
 			}
 		})
 	}

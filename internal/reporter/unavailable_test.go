@@ -30,7 +30,12 @@ import (
 // serveTLS serves a Reporter with a certificate for 127.0.0.1 that nobody trusts, unless configured otherwise.
 func serveTLS(t *testing.T, config *tls.Config) (url string) {
 	t.Helper()
-	server := httptest.NewUnstartedServer(reportertest.New())
+	return serveOverTLS(t, reportertest.New(), config)
+}
+
+func serveOverTLS(t *testing.T, handler http.Handler, config *tls.Config) (url string) {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
 	server.TLS = config
 	server.EnableHTTP2 = true
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -150,9 +155,9 @@ func TestNoAnswer(t *testing.T) {
 		{"hanging before the TLS handshake", func(t *testing.T) string {
 			return strings.Replace(serveTCP(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }), "http:", "https:", 1)
 		}, 20 * time.Millisecond, "no answer within 20ms"},
-		{"an unknown authority", func(t *testing.T) string { return serveTLS(t, nil) }, long, "TLS: the certificate is signed by an authority that is not trusted"},
+		{"an unknown authority", func(t *testing.T) string { return serveTLS(t, nil) }, long, "TLS: the certificate is signed by an authority that is not trusted: put the authority's certificate into spec.tls.caBundle"},
 		{"a certificate for another name", func(t *testing.T) string { return strings.Replace(serveTLS(t, nil), "127.0.0.1", "localhost", 1) },
-			long, "TLS: the certificate is not valid for localhost"},
+			long, "TLS: the certificate is not valid for localhost: put a name that it is for into spec.tls.serverName"},
 		{"an expired certificate", func(t *testing.T) string {
 			return serveTLS(t, &tls.Config{Certificates: []tls.Certificate{certificate(t, -2, -1)}})
 		}, long, "TLS: the certificate has expired or is not valid yet"},
@@ -181,7 +186,7 @@ func TestNoAnswer(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			url := test.serve(t)
-			c := poolClient(t, &reporter.Pool{}, reporter.Config{BaseURL: url, Token: token, Timeout: test.timeout})
+			c := poolClient(t, newPool(), reporter.Config{BaseURL: url, Token: token, Timeout: test.timeout})
 			for _, call := range append(calls, calls...) {
 				err := call.do(t.Context(), c)
 				expectError(t, err, "Unavailable", call.method+" "+call.path+": "+test.text)
@@ -299,14 +304,7 @@ func TestCanceled(t *testing.T) {
 	}
 }
 
-// TestMain puts a proxy into the environment, where nobody listens. It must be there from the start, as net/http looks only once.
-func TestMain(m *testing.M) {
-	if err := os.Setenv("HTTP_PROXY", "http://127.0.0.1:1"); err != nil {
-		panic(err)
-	}
-	m.Run()
-}
-
+XXX
 // The environment of the operator's pod has no say in where credentials go.
 func TestNoProxyFromTheEnvironment(t *testing.T) {
 	for _, call := range calls {

@@ -44,14 +44,15 @@ func (w *World) StartOperator(ctx context.Context, log io.Writer, args ...string
 	if err != nil {
 		return nil, err
 	}
-	return start(log, []string{"KUBECONFIG=" + kubeconfig}, w.path("manager"), append([]string{"--health-probe-bind-address=0"}, args...)...)
+	return start(log, []string{"KUBECONFIG=" + kubeconfig}, w.path("manager"), append([]string{"--health-probe-bind-address=0", "--allow-loopback-endpoints"}, args...)...)
 }
 
-// StartNamespaceController starts kube-controller-manager with the one controller that empties deleted namespaces.
+// StartNamespaceController starts kube-controller-manager with the controller that empties deleted namespaces, and the one that
+// makes the roles view, edit and admin out of their parts.
 func (w *World) StartNamespaceController(log io.Writer) (*Process, error) {
 	binary := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kube-controller-manager")
 	return start(log, nil, binary, "--kubeconfig="+w.Kubeconfig, "--authentication-kubeconfig="+w.Kubeconfig, "--authorization-kubeconfig="+w.Kubeconfig,
-		"--controllers=namespace-controller", "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0")
+		"--controllers=namespace-controller,clusterrole-aggregation-controller", "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0")
 }
 
 // start starts a process in a process group of its own, so that Ctrl-C in a terminal does not reach it: whoever started it ends

@@ -88,6 +88,7 @@ func (w *World) start(ctx context.Context) (err error) {
 	apiServer.Configure().
 		Append("audit-policy-file", w.path("audit-policy.yaml")).
 		Append("audit-log-path", w.path("audit.log"))
+	w.control.ControlPlaneStartTimeout = time.Minute // on a machine that compiles at the same time, 20 s are not enough
 	if w.config, err = w.control.Start(); err != nil {
 		return fmt.Errorf("starting the control plane: %w", err)
 	}
@@ -127,8 +128,8 @@ func (w *World) install(ctx context.Context) error {
 	return w.AwaitPolicies(ctx)
 }
 
-// AwaitPolicies waits until the API server has taken up the admission policies, which it does a moment after they are made. Each
-// of them is tried out on an object that is never stored.
+// AwaitPolicies waits until the API server has taken up the admission policies, which it does a moment after they are made. Those that
+// mutate are tried out on an object that is never stored.
 func (w *World) AwaitPolicies(ctx context.Context) error {
 	endpoint := &v1alpha1.ReporterEndpoint{Spec: v1alpha1.ReporterEndpointSpec{URL: "http://reporter"}}
 	connection := &v1alpha1.ReporterConnection{Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: "00000000-0000-0000-0000-000000000000"}}
@@ -253,7 +254,8 @@ func (w *World) OperatorCalls(namespace string) ([]Call, error) {
 		return nil, err
 	}
 	var calls []Call
-	for _, line := range bytes.Split(bytes.TrimSpace(content), []byte("\n")) {
+	content = content[:bytes.LastIndexByte(content, '\n')+1] // the last line may be half written
+	for line := range bytes.Lines(content) {
 		var entry struct {
 			Verb      string `json:"verb"`
 			ObjectRef struct {

@@ -1,8 +1,6 @@
 package reportertest
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -16,6 +14,30 @@ import (
 type answer struct {
 	status int
 	body   any
+}
+
+func (a answer) write(w http.ResponseWriter, problemJSON bool) {
+	contentType := "application/json"
+	switch body := a.body.(type) {
+	case nil:
+		w.WriteHeader(a.status)
+		return
+	case string:
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.WriteHeader(a.status)
+		_, _ = io.WriteString(w, body)
+		return
+	case problem:
+		shown := map[string]any{"code": body.code, "title": body.title, "message": body.message}
+		if problemJSON {
+			contentType = "application/problem+json"
+			shown = map[string]any{"code": body.code, "title": body.title, "detail": body.message, "status": a.status}
+		}
+		a.body = shown
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(a.status)
+	_ = json.NewEncoder(w).Encode(a.body)
 }
 
 // problem is the body of an error. Its code is a string where the API speaks ("FET-1001") and a number where the layers
@@ -67,72 +89,15 @@ var (
 	noTestDatabase = problem{500, "request_failed", "The database of this connection cannot be reached."}
 )
 
-const maxBody = 1 << 20
-
 // ServeHTTP notes the request, lets a fault have it if one was injected for it, and answers it otherwise.
 func (r *Reporter) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	// Read to the end also so that net/http notices when the client leaves.
-	body, err := io.ReadAll(io.LimitReader(req.Body, maxBody))
-	if err != nil {
-		panic(http.ErrAbortHandler) // the client left
-	}
-	r.record(req, body)
-
-	ctx, cancel := context.WithCancel(req.Context())
-	defer cancel()
-	req = req.WithContext(ctx)
-	req.Body = io.NopCloser(bytes.NewReader(body))
-
-	r.mu.Lock()
-	latency := r.latency
-	r.mu.Unlock()
-	pause(ctx, latency)
-
-	if f := r.fault(req); f != nil {
-		defer context.AfterFunc(f.removed, cancel)()
-		f.Do(w, req, r.act)
-		return
-	}
-	r.act(w, req)
-}
-
-// pause returns after d, or as soon as the context ends.
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
+	r.serve(w, req, r.now(), r.act)
 }
 
 // act carries the request out and writes Reporter's own answer.
 func (r *Reporter) act(w http.ResponseWriter, req *http.Request) {
 	a, problemJSON := r.carryOut(req)
-	contentType := "application/json"
-	switch body := a.body.(type) {
-	case nil:
-		w.WriteHeader(a.status)
-		return
-	case string:
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(a.status)
-		_, _ = io.WriteString(w, body)
-		return
-	case problem:
-		shown := map[string]any{"code": body.code, "title": body.title, "message": body.message}
-		if problemJSON {
-			contentType = "application/problem+json"
-			shown = map[string]any{"code": body.code, "title": body.title, "detail": body.message, "status": a.status}
-		}
-		a.body = shown
-	}
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(a.status)
-	_ = json.NewEncoder(w).Encode(a.body)
+	a.write(w, problemJSON)
 }
 
 const (
@@ -196,8 +161,8 @@ func (r *Reporter) answer(req *http.Request) answer {
 	}
 
 	tenant, refusal := r.authenticate(req)
-	if refusal != "" {
-		return answer{401, refusal}
+	if refusal != nil {
+		return *refusal
 	}
 	if r.databaseDown {
 		return answer{503, unavailable}
@@ -216,20 +181,25 @@ func (r *Reporter) readiness() answer {
 	}}
 }
 
-// authenticate returns the tenant of the request's token, or why there is none.
-func (r *Reporter) authenticate(req *http.Request) (tenant, refusal string) {
-	if r.tenants == nil {
-		return "", ""
+// authenticate returns the tenant of the request's token, or the answer to a request without one. The real service has
+// room for about 4 KiB of header, in front of everything else.
+func (r *Reporter) authenticate(req *http.Request) (tenant string, refusal *answer) {
+	header := req.Header.Get("Authorization")
+	if len(header) > 4<<10 {
+		return "", &answer{431, "Request Header Fields Too Large"}
 	}
-	token, _ := strings.CutPrefix(req.Header.Get("Authorization"), "Bearer ")
+	if r.grants == nil {
+		return "", nil
+	}
+	token, _ := strings.CutPrefix(header, "Bearer ")
 	if token == "" {
-		return "", "Missing Token"
+		return "", &answer{401, "Missing Token"}
 	}
-	tenant, known := r.tenants[token]
-	if !known {
-		return "", "Unauthorized"
+	granted, known := r.grants[token]
+	if !known || !granted.ends.IsZero() && !r.now().Before(granted.ends) {
+		return "", &answer{401, "Unauthorized"}
 	}
-	return tenant, ""
+	return granted.tenant, nil
 }
 
 // on finds the connection that an endpoint is about. Another tenant's is as absent as a deleted one.

@@ -15,18 +15,18 @@ import (
 	"time"
 )
 
-// Fault makes Reporter, or the network before it, misbehave for the requests it matches: those that have the method, are
+// Fault makes Reporter or the Access Manager, or the network before it, misbehave for the requests it matches: those that have the method, are
 // about the connection and satisfy Match, as far as each is given. Of several faults for one request the first injected
 // has it.
 type Fault struct {
 	Method string
-	ID     string // canonical
+	ID     string // canonical; of a connection
 	Match  func(*http.Request) bool
 	Times  int // how many requests it is for; 0 means all until it is removed
 	Do     Behaviour
 }
 
-// Behaviour answers a request in place of Reporter. To carry it out, and write Reporter's own answer, is act's part,
+// Behaviour answers a request in place of the server. To carry it out, and write the server's own answer, is act's part,
 // which a behaviour may call at most once.
 type Behaviour func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc)
 
@@ -38,7 +38,7 @@ type injected struct {
 
 // Inject adds a fault. The function returned removes it again, and breaks off what still hangs by it. Inject panics when
 // the fault could never match or does nothing: a mistake in the test.
-func (r *Reporter) Inject(f Fault) (remove func()) {
+func (s *front) Inject(f Fault) (remove func()) {
 	switch {
 	case f.ID != resolve(f.ID):
 		panic(fmt.Sprintf("reportertest: injecting a fault: id %q is not a canonical lower-case UUID", f.ID))
@@ -48,22 +48,22 @@ func (r *Reporter) Inject(f Fault) (remove func()) {
 	removed, cancel := context.WithCancel(context.Background())
 	added := &injected{Fault: f, removed: removed}
 	added.left.Store(int64(f.Times))
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.faults = append(slices.Clip(r.faults), added)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = append(slices.Clip(s.faults), added)
 	return func() {
-		r.mu.Lock()
-		r.faults = slices.DeleteFunc(slices.Clone(r.faults), func(f *injected) bool { return f == added })
-		r.mu.Unlock()
+		s.mu.Lock()
+		s.faults = slices.DeleteFunc(slices.Clone(s.faults), func(f *injected) bool { return f == added })
+		s.mu.Unlock()
 		cancel()
 	}
 }
 
-// fault returns the fault that has the request, if any. Match is called without the lock, so it may ask the Reporter.
-func (r *Reporter) fault(req *http.Request) *injected {
-	r.mu.Lock()
-	faults := r.faults
-	r.mu.Unlock()
+// fault returns the fault that has the request, if any. Match is called without the lock, so it may ask the server.
+func (s *front) fault(req *http.Request) *injected {
+	s.mu.Lock()
+	faults := s.faults
+	s.mu.Unlock()
 	for _, f := range faults {
 		if f.matches(req) && f.take() {
 			return f

@@ -9,7 +9,8 @@
 //	reporter.Inject(reportertest.Fault{Method: "DELETE", Times: 1, Do: reportertest.AfterActing(reportertest.Reset())})
 //
 // A [Reporter] is an http.Handler. [Serve] and [Start] give it an address of its own, which can go down and come up
-// again; under TLS or a base path it is served with httptest and http.StripPrefix like any other handler.
+// again; under TLS or a base path it is served with httptest and http.StripPrefix like any other handler. So is an
+// [AccessManager], whose tokens its Reporter then asks for.
 //
 // The contract itself is the test TestConformance of this package, which also runs against a real Reporter:
 //
@@ -21,7 +22,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -64,19 +64,10 @@ func (c Connection) clone() Connection {
 	return c
 }
 
-// Request is one request as it arrived, whatever became of it.
-type Request struct {
-	Method     string
-	Path       string // escaped, as it was sent
-	Query      string
-	Header     http.Header
-	Body       []byte
-	RemoteAddr string // one value for each TCP connection
-	Time       time.Time
-}
-
 // Reporter is an in-memory Reporter. It is safe for concurrent use, and starts no goroutine and no timer.
 type Reporter struct {
+	front
+
 	// Now is the time source, time.Now if nil. It may be set until the first use of any method.
 	Now func() time.Time
 
@@ -84,16 +75,19 @@ type Reporter struct {
 	connections  map[string]*record // by id; the dead stay, as an id never comes back
 	names        map[name]*record   // the living
 	jobs         map[name]int
-	tenants      map[string]string // by token; nil while no token is asked for
-	faults       []*injected       // copied on write
-	requests     []Request
-	latency      time.Duration
+	grants       map[string]grant // by token; nil while no token is asked for
 	problemJSON  bool
 	databaseDown bool
 }
 
 // name is how jobs call a connection, and what must be unique.
 type name struct{ tenant, configName string }
+
+// grant is what a token gives.
+type grant struct {
+	tenant string
+	ends   time.Time // never if zero
+}
 
 type record struct {
 	Connection
@@ -224,19 +218,30 @@ func (r *Reporter) StartTenantJob(tenant, configName string) (end func()) {
 // AllowToken makes Reporter ask for a bearer token and accept this one, for the connections of the tenant. Without any,
 // it answers 401 "Missing Token", and to an unknown one 401 "Unauthorized", both as plain text.
 func (r *Reporter) AllowToken(token, tenant string) {
+	r.allow(token, grant{tenant: tenant})
+}
+
+func (r *Reporter) allow(token string, g grant) {
+	r.requireTokens()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.tenants == nil {
-		r.tenants = map[string]string{}
+	r.grants[token] = g
+}
+
+// requireTokens makes Reporter ask for a token, though it may know none.
+func (r *Reporter) requireTokens() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.grants == nil {
+		r.grants = map[string]grant{}
 	}
-	r.tenants[token] = tenant
 }
 
 // RevokeToken makes a token unknown. Reporter goes on asking for one.
 func (r *Reporter) RevokeToken(token string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.tenants, token)
+	delete(r.grants, token)
 }
 
 // SetProblemJSON chooses the error format of newer versions: application/problem+json with detail in place of message.
@@ -252,48 +257,6 @@ func (r *Reporter) SetDatabaseDown(down bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.databaseDown = down
-}
-
-// SetLatency delays everything Reporter does. A request whose client leaves meanwhile is carried out all the same, as
-// Reporter does it.
-func (r *Reporter) SetLatency(d time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.latency = d
-}
-
-// recorded is how many requests are kept at least; bounded, so that a benchmark may send as many as it likes.
-const recorded = 4096
-
-// Requests returns the requests that arrived, oldest first: all of them up to some thousand, then the newest.
-func (r *Reporter) Requests() []Request {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(r.requests)
-}
-
-// ResetRequests forgets the requests that arrived so far.
-func (r *Reporter) ResetRequests() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.requests = nil
-}
-
-func (r *Reporter) record(req *http.Request, body []byte) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.requests) == 2*recorded {
-		r.requests = slices.Clone(r.requests[recorded:])
-	}
-	r.requests = append(r.requests, Request{
-		Method:     req.Method,
-		Path:       req.URL.EscapedPath(),
-		Query:      req.URL.RawQuery,
-		Header:     req.Header.Clone(),
-		Body:       body,
-		RemoteAddr: req.RemoteAddr,
-		Time:       r.now(),
-	})
 }
 
 // now is in UTC and in whole milliseconds, as Reporter stores times.
