@@ -130,7 +130,7 @@ verify: ## Regenerate, tidy and format everything; fail if that changes a file, 
 		echo "These files were not up to date; they are now, please commit them:" >&2; \
 		echo "$$changes" | sed -n 's/^[<>] [0-9]* [0-9]* /  /p' | sort -u >&2; exit 1; \
 	fi
-	@for file in config/*/kustomization.yaml; do dir=$${file%/*}; \
+	@for file in $$(grep -L '^kind: Component$$' config/*/kustomization.yaml); do dir=$${file%/*}; \
 		echo "kustomize build $$dir"; $(KUSTOMIZE) build $$dir >/dev/null || exit; done
 
 # Go's cache of test results does not see that the stories also depend on main.go and config/: never use it.
@@ -177,8 +177,12 @@ install: ## Install the CRDs into the cluster of the current KUBECONFIG.
 # With a CRD go all objects of its kind, and what they claim in Reporter. Once there are none, the label lets the admission
 # policy that guards against this agree.
 .PHONY: uninstall
-uninstall: ## Delete the CRDs; refused while there are ReporterConnections or ReporterEndpoints.
-	@crds=""; for kind in reporterconnections reporterendpoints; do \
+uninstall: ## Delete the CRDs, before undeploy; refused while anything is left that the operator has to let go.
+	@held=$$($(KUBECTL) get secrets --all-namespaces -l reporter.lerian.studio/credentials=true -o jsonpath='{range .items[?(@.metadata.finalizers)]}\
+	kubectl label secret --namespace {.metadata.namespace} {.metadata.name} reporter.lerian.studio/credentials-{"\n"}{end}') || exit; \
+	if [ -n "$$held" ]; then printf '%s\n%s\n' "These Secrets are held for Reporter. Take the mark off, while the operator and its policies are there:" \
+		"$$held" >&2; exit 1; fi; \
+	crds=""; for kind in reporterconnections reporterendpoints; do \
 		crd=$$($(KUBECTL) get crd "$$kind.reporter.lerian.studio" --ignore-not-found -o name) || exit; \
 		if [ -z "$$crd" ]; then continue; fi; \
 		left=$$($(KUBECTL) get "$$kind.reporter.lerian.studio" --all-namespaces --no-headers) || exit; \

@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 	"time"
 )
@@ -96,7 +97,7 @@ func (c *caller) send(ctx context.Context, m message) (*answer, error) {
 	if err != nil {
 		return nil, silence(err)
 	}
-	defer response.Body.Close() //nolint:errcheck // what was needed of it has been read
+	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
 	if err != nil {
 		return nil, silence(err)
@@ -141,8 +142,6 @@ func parseBaseURL(raw string) (*url.URL, error) {
 	// Equal places get equal URLs: host in lower case, no port where it is the scheme's, a clean path.
 	port := map[string]string{"http": ":80", "https": ":443"}[base.Scheme]
 	base.Host = strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(base.Host), port), ":")
-	base = base.JoinPath("/")
-	base.Path = base.Path[:len(base.Path)-1]
-	base.RawPath = ""
+	base.Path, base.RawPath = strings.TrimSuffix(path.Clean("/"+base.Path), "/"), ""
 	return base, nil
 }

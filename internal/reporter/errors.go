@@ -181,7 +181,8 @@ func (a *answer) parseCode(raw json.RawMessage) (code string, numeric bool) {
 // parseRetryAfter reads seconds or an HTTP date, and returns 0 for anything else and for the past.
 func parseRetryAfter(value string, now time.Time) time.Duration {
 	const longest = 24 * time.Hour // beyond it, only the overflow is of interest
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+	if value != "" && strings.Trim(value, "0123456789") == "" {
+		seconds, _ := strconv.ParseUint(value, 10, 64) // the greatest that there is, if it overflows
 		return time.Duration(min(seconds, uint64(longest/time.Second))) * time.Second
 	}
 	if when, err := http.ParseTime(value); err == nil {
@@ -234,7 +235,7 @@ func (c *caller) cause(err error) error {
 		remote    *net.OpError
 		timeout   net.Error
 	)
-	text := ""
+	var text string
 	switch {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled

@@ -248,6 +248,7 @@ func TestRetryAfter(t *testing.T) {
 		{"what overflows 32 bits", []string{"4294967296"}, 24 * time.Hour},
 		{"what overflows a duration", []string{"9223372037"}, 24 * time.Hour},
 		{"what overflows 64 bits", []string{"99999999999999999999"}, 24 * time.Hour},
+		{"what overflows 64 bits, with a unit", []string{"99999999999999999999s"}, 0},
 		{"a date to come", []string{"Thu, 01 Jan 2099 00:00:00 GMT"}, 24 * time.Hour},
 		{"a date gone by", []string{"Fri, 01 Jan 2021 00:00:00 GMT"}, 0},
 		{"an ISO date", []string{"2099-01-01T00:00:00Z"}, 0},

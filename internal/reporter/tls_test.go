@@ -103,31 +103,31 @@ func TestTLS(t *testing.T) {
 	mangled := strings.Replace(ours.bundle, "MII", "MIJ", 1)
 	for _, test := range []struct {
 		name   string
-		server tls.Config
+		server *tls.Config
 		host   string
 		client reporter.TLS
 		text   string // "" for success
 	}{
-		{"trusted", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, ""},
-		{"trusted by a name", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "localhost", -1, 1)}}, "LocalHost", reporter.TLS{CABundle: ours.bundle}, ""},
-		{"a bundle of many", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1",
+		{"trusted", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, ""},
+		{"trusted by a name", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "localhost", -1, 1)}}, "LocalHost", reporter.TLS{CABundle: ours.bundle}, ""},
+		{"a bundle of many", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1",
 			reporter.TLS{CABundle: "# of last year\r\n" + strings.ReplaceAll(other.bundle, "\n", "\r\n") + "\n# of this year\n" + ours.bundle + "\n"}, ""},
-		{"a bundle with one that is broken", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1",
+		{"a bundle with one that is broken", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1",
 			reporter.TLS{CABundle: mangled + ours.bundle}, ""},
-		{"TLS 1.2", tls.Config{MaxVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, ""},
-		{"another name than the URL's", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "reporter.internal", -1, 1)}}, "127.0.0.1",
+		{"TLS 1.2", &tls.Config{MaxVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, ""},
+		{"another name than the URL's", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "reporter.internal", -1, 1)}}, "127.0.0.1",
 			reporter.TLS{CABundle: ours.bundle, ServerName: "reporter.internal"}, ""},
 
-		{"an unknown authority", tls.Config{Certificates: []tls.Certificate{other.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, untrusted},
-		{"no bundle", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1", reporter.TLS{}, untrusted},
-		{"signed by itself", tls.Config{Certificates: []tls.Certificate{certificate(t, -1, 1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, untrusted},
-		{"for another name", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "reporter.internal", -1, 1)}}, "127.0.0.1",
+		{"an unknown authority", &tls.Config{Certificates: []tls.Certificate{other.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, untrusted},
+		{"no bundle", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1", reporter.TLS{}, untrusted},
+		{"signed by itself", &tls.Config{Certificates: []tls.Certificate{certificate(t, -1, 1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, untrusted},
+		{"for another name", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "reporter.internal", -1, 1)}}, "127.0.0.1",
 			reporter.TLS{CABundle: ours.bundle}, strings.Replace(wrongName, "%s", "127.0.0.1", 1)},
-		{"for the URL's name, where another is asked for", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1",
+		{"for the URL's name, where another is asked for", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1",
 			reporter.TLS{CABundle: ours.bundle, ServerName: "reporter.internal"}, strings.Replace(wrongName, "%s", "reporter.internal", 1)},
-		{"expired", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -2, -1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, notNow},
-		{"of the future", tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", 1, 2)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, notNow},
-		{"TLS 1.1", tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11, Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1",
+		{"expired", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -2, -1)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, notNow},
+		{"of the future", &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", 1, 2)}}, "127.0.0.1", reporter.TLS{CABundle: ours.bundle}, notNow},
+		{"TLS 1.1", &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11, Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}}, "127.0.0.1",
 			reporter.TLS{CABundle: ours.bundle}, "TLS: the server refused the handshake"},
 	} {
 		for _, call := range calls {
