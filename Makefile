@@ -178,8 +178,9 @@ install: ## Install the CRDs into the cluster of the current KUBECONFIG.
 # policy that guards against this agree.
 .PHONY: uninstall
 uninstall: ## Delete the CRDs, before undeploy; refused while anything is left that the operator has to let go.
-	@held=$$($(KUBECTL) get secrets --all-namespaces -l reporter.lerian.studio/credentials=true -o jsonpath='{range .items[?(@.metadata.finalizers)]}\
-	kubectl label secret --namespace {.metadata.namespace} {.metadata.name} reporter.lerian.studio/credentials-{"\n"}{end}') || exit; \
+	@held=$$($(KUBECTL) get secrets --all-namespaces -l reporter.lerian.studio/credentials=true \
+		-o jsonpath='{range .items[*]}{.metadata.namespace} {.metadata.name} {.metadata.finalizers}{"\n"}{end}') || exit; \
+	held=$$(printf '%s\n' "$$held" | sed -n 's|^\([^ ]*\) \([^ ]*\) .*"reporter.lerian.studio/in-use".*|kubectl label secret --namespace \1 \2 reporter.lerian.studio/credentials-|p'); \
 	if [ -n "$$held" ]; then printf '%s\n%s\n' "These Secrets are held for Reporter. Take the mark off, while the operator and its policies are there:" \
 		"$$held" >&2; exit 1; fi; \
 	crds=""; for kind in reporterconnections reporterendpoints; do \

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -53,7 +54,12 @@ func run(ctx context.Context) error {
 	flag.DurationVar(&options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
 	flag.Func("allowed-endpoint-hosts", "Host names, separated by commas, that the URLs of ReporterEndpoints may have, of Access Managers too; *.example.com stands for "+
 		"every name below example.com. All are allowed if it is not set.", func(value string) error {
-		options.Network.AllowedHosts = append(options.Network.AllowedHosts, strings.Split(value, ",")...)
+		for host := range strings.SplitSeq(value, ",") {
+			if host = strings.TrimSpace(host); host == "" {
+				return errors.New("a host name is empty: write them like reporter.internal,*.svc.cluster.local")
+			}
+			options.Network.AllowedHosts = append(options.Network.AllowedHosts, host)
+		}
 		return nil
 	})
 	flag.BoolVar(&options.Network.AllowLoopback, "allow-loopback-endpoints", false, "Allow Reporters at addresses of the machine itself, as for development.")

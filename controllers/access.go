@@ -72,6 +72,16 @@ func (a *accessor) endpointFor(ctx context.Context, rc *v1alpha1.ReporterConnect
 	return nil, &obstacle{finding{answer: answerEndpointNotFound, detail: detail}}
 }
 
+// confirmTimeout bounds how long an API server that does not answer keeps a worker.
+const confirmTimeout = 10 * time.Second
+
+// forget drops what is known of an endpoint that is gone.
+func (a *accessor) forget(endpoint client.ObjectKey) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.confirmed, endpoint.String())
+}
+
 // isCurrent says whether an endpoint from the cache is what the API server had at a time or later. All who ask in the same moment
 // share one request.
 func (a *accessor) isCurrent(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint, notBefore time.Time) (bool, error) {
@@ -86,6 +96,8 @@ func (a *accessor) isCurrent(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 		_, err, _ := a.reads.Do(key.String(), func() (any, error) {
 			fresh := confirmation{at: time.Now()}
 			var live v1alpha1.ReporterEndpoint
+			ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+			defer cancel()
 			if err := a.live.Get(ctx, key, &live); client.IgnoreNotFound(err) != nil {
 				return nil, fmt.Errorf("reading ReporterEndpoint %s: %w", key, err)
 			}
@@ -146,10 +158,8 @@ func (a *accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 			return nil, &obstacle{finding{answer: answerInvalidEndpoint, detail: fmt.Sprintf("spec.allowedNamespaces.selector of ReporterEndpoint %q is invalid: %s", endpoint.Name, err)}}
 		}
 	}
-	config := reporter.Config{BaseURL: string(endpoint.Spec.URL), Timeout: endpoint.Spec.Timeout.Duration}
-	if endpoint.Spec.TLS != nil {
-		config.TLS = reporter.TLS{CABundle: endpoint.Spec.TLS.CABundle, ServerName: endpoint.Spec.TLS.ServerName}
-	}
+	config := reporter.Config{BaseURL: string(endpoint.Spec.URL), Timeout: endpoint.Spec.Timeout.Duration,
+		TLS: reporter.TLS{CABundle: endpoint.Spec.TLS.CABundle, ServerName: endpoint.Spec.TLS.ServerName}}
 	if auth := endpoint.Spec.Auth; auth != nil {
 		var err error
 		switch {

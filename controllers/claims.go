@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,38 +26,74 @@ func (r *connectionReconciler) heirOf(ctx context.Context, rc *v1alpha1.Reporter
 	if err != nil {
 		return nil, nil, err
 	}
-	for i := range claims {
-		claim := &claims[i]
-		if claim.Namespace != rc.Namespace {
-			found, err := r.prove(ctx, claim, to)
-			if err != nil {
-				return nil, nil, err
-			}
-			if found.answer != answerDone {
-				if found.answer != answerAbsent {
-					unclear = &found
-				}
-				continue
-			}
-		}
+	prefer := func(claim *v1alpha1.ReporterConnection) {
 		if heir == nil || claim.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
 			heir = claim
+		}
+	}
+	for i := range claims {
+		if claims[i].Namespace == rc.Namespace {
+			prefer(&claims[i])
+		}
+	}
+	if heir != nil || to.client == nil {
+		return heir, nil, nil
+	}
+	// Endpoints of others may be slow, or made to be: they get little time in all, and cannot hold a deletion for long.
+	proving, cancel := context.WithTimeout(ctx, proofTimeout)
+	defer cancel()
+	for i := range claims {
+		found, err := r.prove(proving, &claims[i], to)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case found.answer == answerDone:
+			prefer(&claims[i])
+		case found.answer != answerAbsent && waitedFor(rc) < proofPatience:
+			found.detail = "whether a ReporterConnection in another namespace is shown the connection as well cannot be found out: " + found.detail
+			unclear = &found
 		}
 	}
 	return heir, unclear, nil
 }
 
-// prove finds out whether a claim elsewhere holds at a place: done, if it does; absent, if it does not.
+const (
+	// proofTimeout bounds what looking claims up may add to one attempt of a deletion.
+	proofTimeout = 5 * time.Second
+	// proofPatience is how long a deletion is held for claims that cannot be looked up.
+	proofPatience = 10 * time.Minute
+)
+
+// prove finds out whether a claim elsewhere holds at a place: done, if it does; absent, if it does not; unavailable, if there is no
+// answer. What it was shown there before counts, whatever has become of its credentials.
 func (r *connectionReconciler) prove(ctx context.Context, claim *v1alpha1.ReporterConnection, at reach) (finding, error) {
+	absent := finding{answer: answerAbsent}
 	by, err := r.reach(ctx, claim)
-	if err != nil || at.client == nil || by.client == nil || by.in != at.in {
-		return finding{answer: answerAbsent}, err
+	if err != nil || by.endpoint == nil || (by.client != nil && by.client.URL() != at.in.URL) {
+		return absent, err
 	}
-	if in := claim.Status.ObservedIn; in != nil && *in == at.in {
+	in := claim.Status.ObservedIn
+	if in != nil && *in == at.in {
 		return finding{answer: answerDone}, nil
 	}
-	_, err = by.client.Get(ctx, claim.Spec.ConnectionID)
-	return findingOf(err), nil
+	// It may not have been looked up yet, or not since its endpoint leads here. One that was, and was not shown the connection, is
+	// nobody's claim.
+	if by.client == nil || (in == nil && isLookedUp(claim)) {
+		return absent, nil
+	}
+	tenantID, err := by.client.Login(ctx)
+	if err == nil && tenantID != at.in.TenantID {
+		return absent, nil
+	}
+	if err == nil {
+		_, err = by.client.Get(ctx, claim.Spec.ConnectionID)
+	}
+	switch found := findingOf(err); found.answer {
+	case answerDone, answerUnavailable, answerRateLimited:
+		return found, nil
+	default:
+		return absent, nil // what its credentials do not show it, it has no claim on
+	}
 }
 
 // elderOf returns the oldest live resource that claims the connection of a younger one too, as far as their status tells, nil if

@@ -101,13 +101,18 @@ func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.R
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if to.client == nil {
-		return r.told(ctx, base, rc, jitter(r.tellLive(rc, to.obstacle, nil)))
-	}
-	if isLookedUp(rc) {
-		if wait := r.routine.wait(to.client.Origin(), rc.UID, time.Now()); wait > 0 {
+	if to.client != nil && isLookedUp(rc) {
+		lane := to.client.Origin()
+		if !isSettled(rc) {
+			lane += " unsettled" // what waits to be found does not wait behind what was found
+		}
+		if wait := r.routine.wait(lane, rc.UID, time.Now()); wait > 0 {
 			return ctrl.Result{RequeueAfter: wait}, nil
 		}
+	}
+	r.routine.forget(rc.UID)
+	if to = r.login(ctx, to); to.client == nil {
+		return r.told(ctx, base, rc, jitter(r.tellLive(rc, to.obstacle, nil)))
 	}
 	connection, err := to.client.Get(ctx, rc.Spec.ConnectionID)
 	found := findingOf(err)
@@ -172,8 +177,8 @@ func (r *connectionReconciler) told(ctx context.Context, base, rc *v1alpha1.Repo
 // reach is how a connection is reached right now. Without a client there is an obstacle, which a user can mend.
 type reach struct {
 	endpoint *v1alpha1.ReporterEndpoint // nil where there is none, or none that may be used
-	client   *reporter.Client           // logged in
-	in       v1alpha1.ObservedIn        // the place that the client speaks to
+	client   *reporter.Client
+	in       v1alpha1.ObservedIn // the place that the client speaks to, once it is logged in
 	obstacle finding
 }
 
@@ -186,13 +191,22 @@ func (r *connectionReconciler) reach(ctx context.Context, rc *v1alpha1.ReporterC
 	if err != nil {
 		return obstructed(endpoint, err)
 	}
-	tenantID, err := c.Login(ctx)
+	return reach{endpoint: endpoint, client: c}, nil
+}
+
+// login logs the client in, if there is one. Where that fails, there is an obstacle in its place.
+func (r *connectionReconciler) login(ctx context.Context, to reach) reach {
+	if to.client == nil {
+		return to
+	}
+	tenantID, err := to.client.Login(ctx)
 	if err != nil {
 		found := findingOf(err)
-		r.compare(endpoint, found)
-		return reach{endpoint: endpoint, obstacle: found}, nil
+		r.compare(to.endpoint, found)
+		return reach{endpoint: to.endpoint, obstacle: found}
 	}
-	return reach{endpoint: endpoint, client: c, in: v1alpha1.ObservedIn{URL: c.URL(), TenantID: tenantID}}, nil
+	to.in = v1alpha1.ObservedIn{URL: to.client.URL(), TenantID: tenantID}
+	return to
 }
 
 func obstructed(endpoint *v1alpha1.ReporterEndpoint, err error) (reach, error) {
@@ -205,7 +219,14 @@ func obstructed(endpoint *v1alpha1.ReporterEndpoint, err error) (reach, error) {
 
 // compare has the endpoint looked at where what was just found of its Reporter is not what its status says.
 func (r *connectionReconciler) compare(endpoint *v1alpha1.ReporterEndpoint, found finding) {
-	trouble := found.answer == answerUnavailable || found.answer == answerUnauthorized
+	trouble := true
+	switch found.answer {
+	case answerDone, answerAbsent, answerJobInProgress, answerConflict, answerInvalidID:
+		trouble = false
+	case answerRateLimited:
+		return // it says nothing about the rest
+	default:
+	}
 	if trouble == apimeta.IsStatusConditionTrue(endpoint.Status.Conditions, v1alpha1.ConditionReady) {
 		r.suspect(endpoint)
 	}

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
 )
 
 // Why a deleted resource was released without a deletion in Reporter: the reasons of its events, and the values of the
@@ -31,8 +32,11 @@ const (
 
 // reconcileDeletion walks a deletion: it either ends with the finalizer gone, or is held with a reason and comes back.
 func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection) (ctrl.Result, error) {
-	if !controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer) || r.deletions.wasReleased(rc.UID) {
+	if !controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer) || r.deletions.get(rc.UID).released {
 		return ctrl.Result{}, nil
+	}
+	if r.deletions.get(rc.UID).done {
+		return ctrl.Result{}, r.finish(ctx, rc) // all but the finalizer was done before
 	}
 	if rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		return r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeRetained, "the connection stays in Reporter, as spec.deletionPolicy says")
@@ -46,14 +50,19 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 	if h, held := judgeBrakes(rc, to.endpoint, time.Now()); held && !retained {
 		return r.told(ctx, base, rc, tellHeld(rc, h))
 	}
-	if current, err := r.isCurrent(ctx, rc, to.endpoint); err != nil || !current {
-		return ctrl.Result{RequeueAfter: soonest}, err
+	current, err := r.isCurrent(ctx, rc, to.endpoint)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if !current {
+		return ctrl.Result{RequeueAfter: soonest}, nil
 	}
 	if retained {
 		return r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeRetained,
 			fmt.Sprintf("the connection stays in Reporter, as spec.deletionPolicy of ReporterEndpoint %q says", to.endpoint.Name))
 	}
 	waited := waitedFor(rc)
+	to = r.login(ctx, to)
 	heir, unclear, err := r.heirOf(ctx, rc, to)
 	switch {
 	case err != nil:
@@ -70,7 +79,7 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 	r.compare(to.endpoint, tried.deletion)
 	v := judgeDeletion(tried, waited)
 	switch {
-	case v.release && (tried.deletion.answer == answerDone || r.deletions.wasSent(rc.UID)):
+	case v.release && (tried.deletion.answer == answerDone || r.deletions.get(rc.UID).sent):
 		return ctrl.Result{}, r.finish(ctx, rc)
 	case v.release && v.neverSeen:
 		return r.leaveBehind(ctx, rc, corev1.EventTypeWarning, causeAlreadyDeleted,
@@ -88,7 +97,7 @@ func (r *connectionReconciler) isCurrent(ctx context.Context, rc *v1alpha1.Repor
 	if endpoint == nil {
 		return true, nil // nothing is done through it
 	}
-	notBefore := r.deletions.seen(rc.UID)
+	notBefore := r.deletions.get(rc.UID).since
 	if recently := time.Now().Add(-soonest); recently.After(notBefore) {
 		notBefore = recently
 	}
@@ -113,17 +122,23 @@ func (r *connectionReconciler) handOver(ctx context.Context, rc, heir *v1alpha1.
 // attemptDeletion asks Reporter to delete, and where it does not find the connection, whether it really is not there.
 func (r *connectionReconciler) attemptDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach) attempt {
 	seenIn := rc.Status.ObservedIn
+	deletion := to.client.Delete(ctx, rc.Spec.ConnectionID)
 	a := attempt{
-		deletion: findingOf(to.client.Delete(ctx, rc.Spec.ConnectionID)),
+		deletion: findingOf(deletion),
 		seen:     seenIn != nil,
 		seenHere: seenIn != nil && *seenIn == to.in,
 	}
 	switch {
-	case a.deletion.answer == answerDone, a.deletion.answer == answerUnavailable:
-		r.deletions.send(rc.UID) // what had no answer may have been carried out
+	case a.deletion.answer == answerDone:
+		r.deletions.update(rc.UID, func(d *deletionRecord) { d.done = true })
+	case reporter.MayHaveActed(deletion):
+		r.deletions.update(rc.UID, func(d *deletionRecord) { d.sent = true })
 	case a.deletion.answer == answerAbsent:
 		_, err := to.client.Get(ctx, rc.Spec.ConnectionID)
 		a.confirmation = findingOf(err)
+		// The token may have been renewed meanwhile, for another tenant.
+		tenantID, err := to.client.Login(ctx)
+		a.seenHere = a.seenHere && err == nil && tenantID == to.in.TenantID
 	case a.deletion.answer == answerJobInProgress && rc.Status.Connection == nil:
 		// Jobs name connections by configName. What was deleted before it was ever looked at still needs one to tell.
 		if connection, err := to.client.Get(ctx, rc.Spec.ConnectionID); err == nil {
@@ -142,7 +157,7 @@ func (r *connectionReconciler) finish(ctx context.Context, rc *v1alpha1.Reporter
 	if err != nil || !dropped {
 		return err
 	}
-	r.deletions.release(rc.UID)
+	r.deletions.update(rc.UID, func(d *deletionRecord) { d.released = true })
 	connectionsDeleted.Inc()
 	log.FromContext(ctx).Info("Deleted connection in Reporter", "connectionID", rc.Spec.ConnectionID, "configName", configName(rc))
 	return nil
@@ -155,7 +170,7 @@ func (r *connectionReconciler) leaveBehind(ctx context.Context, rc *v1alpha1.Rep
 	if err != nil || !dropped {
 		return settle(err)
 	}
-	r.deletions.release(rc.UID)
+	r.deletions.update(rc.UID, func(d *deletionRecord) { d.released = true })
 	countLeftBehind(log.FromContext(ctx), rc, cause)
 	if terminating, err := isTerminating(ctx, r, rc.Namespace); err != nil || terminating {
 		return ctrl.Result{}, err // nothing can be created there any more
@@ -210,48 +225,43 @@ type deletionMemory struct {
 type deletionRecord struct {
 	// since is when the deletion was first seen.
 	since time.Time
-	// sent says that a DELETE was sent which may have been carried out.
-	sent bool
+	// sent says that a DELETE was sent which may have been carried out, although no answer said so; done, that one did.
+	sent, done bool
 	// released says that the finalizer is gone, although the cache may show it for a moment longer.
 	released bool
 }
 
-// seen returns when a deletion was first seen: now, if it is the first time.
-func (m *deletionMemory) seen(resource types.UID) time.Time {
-	return m.update(resource, func(*deletionRecord) {}).since
-}
-
-func (m *deletionMemory) send(resource types.UID) {
-	m.update(resource, func(d *deletionRecord) { d.sent = true })
-}
-
-func (m *deletionMemory) release(resource types.UID) {
-	m.update(resource, func(d *deletionRecord) { d.released = true })
-}
-
-func (m *deletionMemory) wasSent(resource types.UID) bool { return m.get(resource).sent }
-
-func (m *deletionMemory) wasReleased(resource types.UID) bool { return m.get(resource).released }
-
-func (m *deletionMemory) get(resource types.UID) deletionRecord {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.known[resource]
-}
-
-func (m *deletionMemory) update(resource types.UID, change func(*deletionRecord)) deletionRecord {
+// begin remembers when a deletion was first seen, until it is forgotten.
+func (m *deletionMemory) begin(resource types.UID) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.known == nil {
 		m.known = map[types.UID]deletionRecord{}
 	}
-	record, found := m.known[resource]
-	if !found {
-		record.since = time.Now()
+	if _, found := m.known[resource]; !found {
+		m.known[resource] = deletionRecord{since: time.Now()}
 	}
-	change(&record)
-	m.known[resource] = record
-	return record
+}
+
+// get returns what is known of a deletion. One that is not known of was seen just now.
+func (m *deletionMemory) get(resource types.UID) deletionRecord {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if record, found := m.known[resource]; found {
+		return record
+	}
+	return deletionRecord{since: time.Now()}
+}
+
+// update changes what is known of a deletion, unless it is forgotten already: the event of an object's end may overtake the answer
+// to the request that ended it.
+func (m *deletionMemory) update(resource types.UID, change func(*deletionRecord)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if record, found := m.known[resource]; found {
+		change(&record)
+		m.known[resource] = record
+	}
 }
 
 func (m *deletionMemory) forget(resource types.UID) {

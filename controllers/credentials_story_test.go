@@ -166,7 +166,7 @@ var _ = Describe("A Reporter over TLS", func() {
 		Eventually(ctx, reasonOf(endpoint, "Ready")).Should(Equal("ReporterUnavailable"))
 		Expect(mustCondition(ctx, endpoint, "Ready").Message).To(ContainSubstring("signed by an authority that is not trusted"))
 
-		endpoint.Spec.TLS = &v1alpha1.EndpointTLS{CABundle: bundle, ServerName: "reporter.internal"}
+		endpoint.Spec.TLS = v1alpha1.EndpointTLS{CABundle: bundle, ServerName: "reporter.internal"}
 		Expect(world.Update(ctx, endpoint)).To(Succeed())
 		Eventually(ctx, reasonOf(endpoint, "Ready")).Should(Equal("ReporterUnavailable"))
 		Expect(mustCondition(ctx, endpoint, "Ready").Message).To(ContainSubstring("the certificate is not valid for reporter.internal"))

@@ -167,15 +167,15 @@ func judgeHold(f finding, configName string, waited time.Duration) hold {
 		return held(v1alpha1.ReasonJobInProgress, fmt.Sprintf("Jobs in Reporter, pending or processing, read from connection %q. "+
 			"The deletion goes on by itself when they have ended. A job whose worker died has to be ended in Reporter, or set spec.deletionPolicy to Retain", configName), proportional(waited))
 	case answerConflict:
-		return held(v1alpha1.ReasonConflict, "Reporter refuses because of a conflict: "+f.detail, proportional(waited))
+		return varying(v1alpha1.ReasonConflict, "Reporter refuses because of a conflict: "+f.detail, proportional(waited))
 	case answerInvalidID:
 		return held(v1alpha1.ReasonInvalidConnectionID, "Reporter does not take spec.connectionID for an id, and it cannot be changed. "+
 			"Set spec.deletionPolicy to Retain and delete this resource, then create one with the right id", slowest)
 	case answerUnauthorized:
-		return held(v1alpha1.ReasonUnauthorized, "Reporter does not accept the credentials: "+f.detail+
+		return varying(v1alpha1.ReasonUnauthorized, "Reporter does not accept the credentials: "+f.detail+
 			". Correct spec.auth of the ReporterEndpoint or the Secret it names", slowest)
 	case answerForbidden:
-		return held(v1alpha1.ReasonForbidden, "Reporter denies the request: "+f.detail+
+		return varying(v1alpha1.ReasonForbidden, "Reporter denies the request: "+f.detail+
 			". Grant it to the credentials, or correct them", slowest)
 	case answerRateLimited:
 		return varying(v1alpha1.ReasonRateLimited, "Reporter asks for fewer requests: "+f.detail, asTold(f, waited))

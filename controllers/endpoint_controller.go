@@ -58,6 +58,7 @@ func (r *endpointReconciler) Reconcile(ctx context.Context, req ctrl.Request) (c
 	var endpoint v1alpha1.ReporterEndpoint
 	if err := r.Get(ctx, req.NamespacedName, &endpoint); err != nil {
 		r.suspected.Delete(req.NamespacedName)
+		r.access.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	base := endpoint.DeepCopy()

@@ -139,6 +139,14 @@ var _ = Describe("The operator's ServiceAccount", func() {
 	)
 })
 
+// What people may do with our kinds, as `kubectl auth can-i` asks for it.
+var (
+	reads             = []string{"get rconn", "list rconn", "watch rconn", "get rep", "list rep", "watch rep"}
+	writesConnections = []string{"create rconn", "update rconn", "patch rconn", "delete rconn"}
+	writesEndpoints   = []string{"create rep", "update rep", "patch rep", "delete rep"}
+	nobody            = []string{"patch rconn --subresource=status", "patch rep --subresource=status", "update rconn --subresource=status"}
+)
+
 var _ = Describe("The cluster's own roles", func() {
 	var s *stage
 	BeforeEach(func(ctx context.Context) {
@@ -147,11 +155,6 @@ var _ = Describe("The cluster's own roles", func() {
 			s.kubectl(ctx, "create", "rolebinding", role, "--clusterrole="+role, "--user="+role)
 		}
 	})
-	reads := []string{"get rconn", "list rconn", "watch rconn", "get rep", "list rep", "watch rep"}
-	writesConnections := []string{"create rconn", "update rconn", "patch rconn", "delete rconn"}
-	writesEndpoints := []string{"create rep", "update rep", "patch rep", "delete rep"}
-	nobody := []string{"patch rconn --subresource=status", "patch rep --subresource=status", "update rconn --subresource=status"}
-
 	DescribeTable("have our kinds in them", func(ctx context.Context, user string, allowed, refused [][]string) {
 		for _, list := range allowed {
 			for _, what := range list {
@@ -209,6 +212,7 @@ var _ = Describe("Metrics", Serial, func() {
 		var err error
 		operator, err = world.StartOperator(ctx, logFile, "--metrics-bind-address="+address)
 		Expect(err).NotTo(HaveOccurred())
+		s.kubectl(ctx, "delete", "rconn", "ledger", "--timeout=30s")
 
 		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
 		DeferCleanup(transport.CloseIdleConnections)

@@ -195,8 +195,8 @@ func (r *secretProtector) useOf(ctx context.Context, reader client.Reader, secre
 	}
 	for i := range endpoints.Items {
 		endpoint := &endpoints.Items[i]
-		if !slices.Contains(secretsOf(endpoint), secret.Name) {
-			continue
+		if !slices.Contains(secretsOf(endpoint), secret.Name) || endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+			continue // it takes no credentials to leave a connection alone
 		}
 		users, err := usersOf(ctx, reader, endpoint, narrow(endpoint)...)
 		if err != nil {
@@ -218,9 +218,6 @@ func (r *secretProtector) useOf(ctx context.Context, reader client.Reader, secre
 // usersOf lists the connections whose deletion will need an endpoint: it lets them in, they name it, their deletion is one in
 // Reporter, and they were there before the endpoint was deleted or are being deleted themselves.
 func usersOf(ctx context.Context, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, which ...client.ListOption) ([]v1alpha1.ReporterConnection, error) {
-	if endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-		return nil, nil
-	}
 	var connections v1alpha1.ReporterConnectionList
 	if err := reader.List(ctx, &connections, which...); err != nil {
 		return nil, fmt.Errorf("listing the connections of an endpoint: %w", err)

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
@@ -59,17 +60,75 @@ var _ = Describe("What once went wrong", func() {
 		s.kubectl(ctx, "patch", "rep", "default", "--type=merge", "-p", allowAll)
 		id := s.reporter.Add(reportertest.Connection{}).ID
 		rc := s.created(ctx, "ledger", id)
-		mend := s.reporter.Inject(reportertest.Fault{Method: http.MethodGet, ID: id, Do: reportertest.Answer(500, nil, "")})
 		guest := other.connection("guest", id)
 		guest.Spec.EndpointRef.Namespace = s.namespace
 		Expect(world.Create(ctx, guest)).To(Succeed())
-		Eventually(ctx, reasonOf(guest, "Ready")).Should(Equal("ReporterUnavailable"))
+		Eventually(ctx, func(ctx context.Context) (*v1alpha1.ObservedIn, error) {
+			err := world.Get(ctx, client.ObjectKeyFromObject(guest), guest)
+			return guest.Status.ObservedIn, err
+		}).ShouldNot(BeNil())
+		mend := s.reporter.Inject(reportertest.Fault{Method: http.MethodGet, ID: id, Do: reportertest.Answer(500, nil, "")})
+		s.kubectl(ctx, "patch", "rep", "default", "--type=merge", "-p", `{"spec":{"url":"`+strings.Replace(s.server.URL, "127.0.0.1", "localhost", 1)+`"}}`)
 
 		Expect(world.Delete(ctx, rc)).To(Succeed())
 		Eventually(ctx, reasonOf(rc, "DeletionBlocked")).Should(Equal("ReporterUnavailable"))
+		Expect(mustCondition(ctx, rc, "DeletionBlocked").Message).To(ContainSubstring("whether a ReporterConnection in another namespace is shown the connection as well"))
 		mend()
 		Eventually(ctx, gone(rc)).Should(BeTrue())
 		Expect(s.reporter.Alive(id)).To(BeTrue())
+	})
+
+	It("keeps a connection that was shown to a claim elsewhere, although that one's credentials are missing at the moment", func(ctx context.Context) {
+		s, other := newStage(ctx).withEndpoint(ctx), newStage(ctx)
+		id := s.reporter.Add(reportertest.Connection{}).ID
+		other.server, other.reporter = s.server, s.reporter
+		s.created(ctx, "ledger", id)
+		other.withEndpoint(ctx)
+		heir := other.connection("heir", id)
+		Expect(world.Create(ctx, heir)).To(Succeed())
+		Eventually(ctx, seen(other.namespace)).Should(BeTrue())
+		other.kubectl(ctx, "patch", "rep", "default", "--type=merge", "-p", `{"spec":{"auth":{"bearerToken":{"secretRef":{"name":"missing","key":"token"}}}}}`)
+		Eventually(ctx, reasonOf(heir, "Ready")).Should(Equal("SecretNotFound"))
+		s.kubectl(ctx, "delete", "rconn", "ledger")
+		Expect(s.reporter.Alive(id)).To(BeTrue())
+	})
+
+	It("holds no deletion for a claim elsewhere that Reporter refuses", func(ctx context.Context) {
+		s, other := newStage(ctx).withSecuredEndpoint(ctx), newStage(ctx)
+		id := s.reporter.Add(reportertest.Connection{}).ID
+		s.created(ctx, "ledger", id)
+		other.kubectl(ctx, "create", "secret", "generic", "token", "--from-literal=token=forged")
+		other.kubectl(ctx, "label", "secret", "token", "reporter.lerian.studio/credentials=true")
+		other.server = s.server
+		Expect(world.Create(ctx, other.securedEndpoint())).To(Succeed())
+		forged := other.connection("forged", id)
+		Expect(world.Create(ctx, forged)).To(Succeed())
+		s.kubectl(ctx, "delete", "rconn", "ledger")
+		Expect(s.reporter.Alive(id)).To(BeFalse())
+	})
+
+	It("empties a namespace whose endpoint retains, in any order", func(ctx context.Context) {
+		s := newStage(ctx).withSecuredEndpoint(ctx)
+		ids := s.populate(ctx, s.namespace, 3, nil)
+		Eventually(ctx, seen(s.namespace)).Should(BeTrue())
+		s.kubectl(ctx, "patch", "rep", "default", "--type=merge", "-p", `{"spec":{"deletionPolicy":"Retain"}}`)
+		s.kubectl(ctx, "delete", "--wait=false", "secret/token", "rep/default")
+		s.kubectl(ctx, "delete", "rconn", "--all")
+		Eventually(ctx, gone(s.endpoint("default", ""))).Should(BeTrue())
+		Expect(s.alive(ids)).To(Equal(ids))
+	})
+
+	It("warns of a wrong id although the first try found nobody", func(ctx context.Context) {
+		s := newStage(ctx).withEndpoint(ctx)
+		s.server.Down()
+		rc := s.connection("typo", "019996b8-f3d1-7d2b-a192-6e91464d82fc")
+		Expect(world.Create(ctx, rc)).To(Succeed())
+		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("ReporterUnavailable"))
+		Expect(world.Delete(ctx, rc)).To(Succeed())
+		Eventually(ctx, reasonOf(rc, "DeletionBlocked")).Should(Equal("ReporterUnavailable"))
+		Expect(s.server.Up()).To(Succeed())
+		Eventually(ctx, gone(rc)).Should(BeTrue())
+		Eventually(ctx, eventsAbout(rc)).Should(ConsistOf(HaveField("Type", "Warning")))
 	})
 
 	It("takes no claim for one whose namespace has lost the label that its endpoint allows it by", func(ctx context.Context) {

@@ -30,7 +30,7 @@ func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.R
 	return handler.TypedFuncs[*v1alpha1.ReporterConnection, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*v1alpha1.ReporterConnection], q queue) {
 			if !e.Object.DeletionTimestamp.IsZero() {
-				r.deletions.seen(e.Object.UID)
+				r.deletions.begin(e.Object.UID)
 			}
 			if !e.IsInInitialList {
 				r.wakeClaims(ctx, e.Object, q)
@@ -46,9 +46,9 @@ func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.R
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.ReporterConnection], q queue) {
 			deleted := e.ObjectOld.DeletionTimestamp.IsZero() && !e.ObjectNew.DeletionTimestamp.IsZero()
 			if deleted {
-				r.deletions.seen(e.ObjectNew.UID)
+				r.deletions.begin(e.ObjectNew.UID)
 			}
-			if deleted || !reflect.DeepEqual(e.ObjectOld.Status.ObservedIn, e.ObjectNew.Status.ObservedIn) {
+			if e.ObjectOld.Generation != e.ObjectNew.Generation || !reflect.DeepEqual(e.ObjectOld.Status.ObservedIn, e.ObjectNew.Status.ObservedIn) {
 				r.wakeClaims(ctx, e.ObjectNew, q)
 			}
 			stripped := e.ObjectNew.DeletionTimestamp.IsZero() && e.ObjectNew.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain &&
@@ -61,8 +61,9 @@ func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.R
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.ReporterConnection], q queue) {
 			r.wakeClaims(ctx, e.Object, q)
 			r.routine.forget(e.Object.UID)
+			released := r.deletions.get(e.Object.UID).released
 			r.deletions.forget(e.Object.UID)
-			if e.Object.DeletionTimestamp.IsZero() && e.Object.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+			if !released && e.Object.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 				countLeftBehind(log.FromContext(ctx).WithValues("namespace", e.Object.Namespace, "name", e.Object.Name), e.Object, causeRetained)
 			}
 		},
@@ -95,7 +96,7 @@ func (r *connectionReconciler) wakeClaims(ctx context.Context, rc *v1alpha1.Repo
 			r.routine.now(other.UID)
 			return true
 		}
-		return !other.DeletionTimestamp.IsZero() && rc.DeletionTimestamp.IsZero()
+		return !other.DeletionTimestamp.IsZero()
 	})
 }
 

@@ -21,7 +21,7 @@ type ReporterEndpointSpec struct {
 	// tls says how to verify a Reporter with an https URL, where the authorities that the operator's system trusts do not do.
 	// There is no way not to verify it.
 	// +optional
-	TLS *EndpointTLS `json:"tls,omitzero"`
+	TLS EndpointTLS `json:"tls,omitzero"`
 
 	// timeout bounds one request to Reporter, from 1s to 60s. A request that is cut off is repeated later; nothing is lost.
 	// +optional

@@ -330,11 +330,7 @@ func (in *ReporterEndpointSpec) DeepCopyInto(out *ReporterEndpointSpec) {
 		*out = new(EndpointAuth)
 		(*in).DeepCopyInto(*out)
 	}
-	if in.TLS != nil {
-		in, out := &in.TLS, &out.TLS
-		*out = new(EndpointTLS)
-		**out = **in
-	}
+	out.TLS = in.TLS
 	if in.Timeout != nil {
 		in, out := &in.Timeout, &out.Timeout
 		*out = new(v1.Duration)

@@ -35,7 +35,7 @@ func TestAddresses(t *testing.T) {
 		"8.8.8.8": always, "2606:4700::1111": always, "64:ff9b::808:808": always,
 		"126.255.255.255": always, "128.0.0.1": always, "169.253.255.255": always, "169.255.0.0": always, "223.255.255.255": always,
 		"::2": always, "fec0::1": always, "168.63.129.17": always, "100.100.100.201": always, "192.0.0.193": always,
-		"fd00:ec2::255": always, "64:ff9b:1::a00:1": always,
+		"fd00:ec2::255": always, "64:ff9b:1::a00:1": never, "::ffff:0:a00:1": never,
 	} {
 		parsed := netip.MustParseAddr(address)
 		for _, allow := range []bool{false, true} {

@@ -10,9 +10,11 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"path"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -67,16 +69,20 @@ func (c *caller) send(ctx context.Context, m message) (*answer, error) {
 	target := c.at(m.path)
 	target.RawQuery = m.query.Encode()
 	path := target.EscapedPath()
+	var written atomic.Bool
 	silence := func(err error) error {
 		kind := kindUnavailable
 		if errors.Is(err, errAddressRefused) {
 			kind = kindNotAllowed
 		}
-		return &Error{Method: m.method, Path: path, kind: kind, Err: c.cause(err)}
+		return &Error{Method: m.method, Path: path, kind: kind, Err: c.cause(err), mayHaveActed: written.Load()}
 	}
 
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		WroteRequest: func(info httptrace.WroteRequestInfo) { written.Store(info.Err == nil) },
+	})
 	request, err := http.NewRequestWithContext(ctx, m.method, target.String(), bytes.NewReader(m.body))
 	if err != nil {
 		return nil, silence(err)
@@ -134,6 +140,8 @@ func parseBaseURL(raw string) (*url.URL, error) {
 		return nil, errors.New("the URL must start with http:// or https://")
 	case base.Hostname() == "":
 		return nil, errors.New("the URL must name a host, as in http://reporter.internal:4006")
+	case strings.ContainsFunc(base.Host, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return nil, errors.New("the URL must name its host in ASCII: write an international name as xn--abc")
 	case base.User != nil:
 		return nil, errors.New("the URL must not contain user info: put credentials into a Secret")
 	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":

@@ -538,6 +538,10 @@ func TestURL(t *testing.T) {
 		"http://[FD00::A]:4006":                     "http://[fd00::a]:4006",
 		"http://[fd00::80]":                         "http://[fd00::80]",
 		"http://[fd00::80]:80/":                     "http://[fd00::80]",
+		"http://XN--Reprter-D1A.internal":           "http://xn--reprter-d1a.internal",
+		"http://gateway.example.com/%2e%2e/a/%2E/b": "http://gateway.example.com/a/b",
+		"http://gateway.example.com/a%2F%2Fb%2F":    "http://gateway.example.com/a/b",
+		"http://gateway.example.com/a%3Fb%23c":      "http://gateway.example.com/a%3Fb%23c",
 	} {
 		if got := clientOf(t, raw, "").URL(); got != want {
 			t.Errorf("%s becomes %s, not %s", raw, got, want)
@@ -553,6 +557,7 @@ func TestConfigIsChecked(t *testing.T) {
 		noHost      = "the URL must name a host, as in http://reporter.internal:4006"
 		credentials = "the URL must not contain user info: put credentials into a Secret"
 		query       = "the URL must not contain a query or a fragment"
+		notASCII    = "the URL must name its host in ASCII: write an international name as xn--abc"
 	)
 	for raw, want := range map[string]string{
 		"":                              noScheme,
@@ -574,6 +579,12 @@ func TestConfigIsChecked(t *testing.T) {
 		"http://:4006":                  noHost,
 		"http:reporter.internal":        noHost,
 		"http://me:hunter2@":            noHost,
+		"http://reporter.ex\u00e4mple":  notASCII,
+		"http://reporter\u3002internal": notASCII, // a full stop to whoever looks it up
+		"http://hunter2\u009c":          notASCII,
+		"http://%ff":                    notASCII,
+		"http://[fe80::1%25%01]":        unparsable,
+		"http://me:hunter2@repörter":    notASCII,
 		"http://me:hunter2@reporter":    credentials,
 		"http://hunter2@reporter":       credentials,
 		"http://:hunter2@reporter/path": credentials,

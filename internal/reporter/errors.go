@@ -38,6 +38,8 @@ type Error struct {
 
 	kind       kind
 	retryAfter time.Duration
+	// mayHaveActed says that the request was sent, and nothing that came back says that it was refused.
+	mayHaveActed bool
 }
 
 // kind is what an error means to the caller. The zero value is the careful one: an answer that proves nothing.
@@ -108,6 +110,13 @@ func IsWrongPath(err error) bool { return is(err, kindWrongPath) }
 // IsNotAllowed reports that the host has an address which is never spoken to, so that nothing was sent.
 func IsNotAllowed(err error) bool { return is(err, kindNotAllowed) }
 
+// MayHaveActed reports that the server may have carried the request out although the answer does not say so: there was none, or an
+// odd one.
+func MayHaveActed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.mayHaveActed
+}
+
 func is(err error, k kind) bool {
 	var e *Error
 	return errors.As(err, &e) && e.kind == k
@@ -125,7 +134,7 @@ func RetryAfter(err error) time.Duration {
 // asError turns an answer that is not the documented success into an Error. This is the one place where answers get a
 // meaning.
 func (a *answer) asError() *Error {
-	e := &Error{Method: a.method, Path: a.path, Status: a.status, retryAfter: parseRetryAfter(a.header.Get("Retry-After"), time.Now())}
+	e := &Error{Method: a.method, Path: a.path, Status: a.status, mayHaveActed: a.status < 400 || a.status >= 500, retryAfter: parseRetryAfter(a.header.Get("Retry-After"), time.Now())}
 	var body struct {
 		Code    json.RawMessage `json:"code"`
 		Title   string          `json:"title"`

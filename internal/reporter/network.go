@@ -72,6 +72,9 @@ var metadataAddresses = []netip.Addr{
 // nat64 is the well-known prefix under which an IPv6 address stands for an IPv4 one (RFC 6052).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
+// translated are prefixes under which addresses of a network's own choosing stand for IPv4 ones (RFC 8215, RFC 7915).
+var translated = []netip.Prefix{netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("::ffff:0:0:0/96")}
+
 // control refuses addresses when they are dialled: after DNS, so that no name can lead there.
 func (n *Network) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	target, err := netip.ParseAddrPort(address)
@@ -89,7 +92,8 @@ func (n *Network) allows(address netip.Addr) bool {
 	}
 	switch {
 	case address.IsUnspecified(), address.IsMulticast(), address.IsLinkLocalUnicast(),
-		address == netip.AddrFrom4([4]byte{255, 255, 255, 255}), slices.Contains(metadataAddresses, address):
+		address == netip.AddrFrom4([4]byte{255, 255, 255, 255}), slices.Contains(metadataAddresses, address),
+		slices.ContainsFunc(translated, func(prefix netip.Prefix) bool { return prefix.Contains(address) }):
 		return false
 	case address.IsLoopback():
 		return n.AllowLoopback

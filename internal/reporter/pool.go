@@ -36,7 +36,8 @@ type reporterKey struct {
 type sharedReporter struct {
 	transport *http.Transport
 	pause     pause
-	session   *session // nil without credentials
+	session   *session            // nil without credentials
+	login     *accessManagerLogin // nil where there is none
 	lastUsed  time.Time
 }
 
@@ -61,6 +62,9 @@ func (p *Pool) Client(config Config) (*Client, error) {
 		func() (*sharedReporter, error) { return p.newReporter(config) })
 	if err != nil {
 		return nil, err
+	}
+	if shared.login != nil {
+		shared.login.within.Store(int64(config.Timeout)) // who changed it last waits for the next login
 	}
 	return &Client{
 		caller:  caller{base: base, timeout: config.Timeout, transport: shared.transport, pause: &shared.pause, serverName: config.TLS.ServerName},
@@ -106,11 +110,12 @@ func (p *Pool) newReporter(config Config) (*sharedReporter, error) {
 		if err != nil {
 			return nil, err
 		}
-		shared.session = &session{login: &accessManagerLogin{
-			caller:       caller{base: base, timeout: config.Timeout, transport: transport, pause: &pause{}, accessManager: true},
+		shared.login = &accessManagerLogin{
+			caller:       caller{base: base, transport: transport, pause: &pause{}, accessManager: true},
 			clientID:     config.AccessManager.ClientID,
 			clientSecret: config.AccessManager.ClientSecret,
-		}}
+		}
+		shared.session = &session{login: shared.login}
 	case config.Token != "":
 		shared.session = &session{token: &oauth2.Token{AccessToken: config.Token}}
 	}
@@ -169,6 +174,6 @@ func (p *pause) hold(method, path string, now time.Time) *Error {
 		return nil
 	}
 	held := p.cause
-	held.Method, held.Path, held.retryAfter = method, path, p.until.Sub(now)
+	held.Method, held.Path, held.retryAfter, held.mayHaveActed = method, path, p.until.Sub(now), false
 	return &held
 }

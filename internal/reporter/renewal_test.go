@@ -315,12 +315,28 @@ func TestLeavingALogin(t *testing.T) {
 	}
 }
 
+// For a caller who has left already nobody logs in.
+func TestLoginForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, manager, c := newRealm(t)
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := c.Check(ended); !errors.Is(err, context.Canceled) || !IsUnavailable(err) {
+			t.Errorf("it gives %v", err)
+		}
+		synctest.Wait()
+		if n := len(manager.Requests()) + len(r.Requests()); n != 0 {
+			t.Errorf("%d requests were sent", n)
+		}
+	})
+}
+
 // The timeout bounds the login as well.
 func TestLoginTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, manager, c := newRealm(t)
 		login := c.session.login.(*accessManagerLogin)
-		login.timeout = 7 * time.Second
+		login.within.Store(int64(7 * time.Second))
 		login.transport = hanging{}
 		began := time.Now()
 		_, err := c.Login(t.Context())
@@ -364,6 +380,30 @@ func TestLoginPauseEnds(t *testing.T) {
 		}
 		if n := len(manager.Requests()); n != 2 {
 			t.Errorf("the Access Manager got %d requests, not 2", n)
+		}
+	})
+}
+
+// What Reporter asks for is not asked for by the Access Manager: a token may be got meanwhile.
+func TestPauseIsNotTheLogins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, manager, c := newRealm(t)
+		manager.SetTokenLife(time.Minute)
+		r.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(429, http.Header{"Retry-After": {"300"}}, "")})
+		for _, step := range []struct {
+			after  time.Duration
+			logins int
+		}{{0, 1}, {time.Minute, 2}} {
+			<-time.After(step.after)
+			err := c.Check(t.Context())
+			var e *Error
+			if !errors.As(err, &e) || !IsRateLimited(err) || e.Login || RetryAfter(err) != 300*time.Second-step.after {
+				t.Errorf("after %s it gives %+v", step.after, err)
+			}
+			expectLogins(t, manager, step.logins)
+		}
+		if n := len(r.Requests()); n != 1 {
+			t.Errorf("Reporter got %d requests, not one", n)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -106,6 +107,8 @@ func renewal(token *oauth2.Token) time.Duration {
 type accessManagerLogin struct {
 	caller
 	clientID, clientSecret string
+	// within is the timeout of a login, a time.Duration: it may be changed while the token stays.
+	within atomic.Int64
 }
 
 // Token logs in. The error is an *Error: IsUnauthorized where the Access Manager does not take the credentials.
@@ -115,7 +118,9 @@ func (l *accessManagerLogin) Token() (*oauth2.Token, error) {
 		return nil, err
 	}
 	// It is for all who wait, so it does not end with the call that happened to need it first; the timeout bounds it.
-	answer, err := l.send(context.Background(), message{method: http.MethodPost, path: loginPath, body: body, secret: l.clientSecret})
+	caller := l.caller
+	caller.timeout = time.Duration(l.within.Load())
+	answer, err := caller.send(context.Background(), message{method: http.MethodPost, path: loginPath, body: body, secret: l.clientSecret})
 	if err != nil {
 		return nil, asLogin(err)
 	}

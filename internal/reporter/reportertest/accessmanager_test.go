@@ -102,9 +102,9 @@ func TestTokenClaims(t *testing.T) {
 // Reporter asks for a token as soon as there is an Access Manager, and takes what that issues, for its tenant.
 func TestReporterTakesTheTokens(t *testing.T) {
 	reporter, manager, _ := newRealm()
+	answers(t, do(t, reporter, "GET", pathOf(ledgerID), ""), 401, "Missing Token")
 	reporter.AllowToken("given", "acme")
 	manager.AddClient("operator of globex", "hunter3", "globex")
-	answers(t, do(t, reporter, "GET", pathOf(ledgerID), ""), 401, "Missing Token")
 	first, second := login(t, manager), login(t, manager)
 	do(t, manager, "POST", loginPath, `{"grantType":"client_credentials","clientId":"operator of globex","clientSecret":"hunter3"}`, "Content-Type", "application/json")
 	globex := manager.Tokens()[2]
