@@ -160,6 +160,14 @@ test-repeat: ## Run the stories in random order and REPEAT times more, to find t
 conformance: ## Check what the operator relies on: in the in-memory Reporter, or at REPORTER_URL (REPORTER_TOKEN).
 	go test ./internal/reporter/reportertest -run TestConformance -count=1 -v
 
+# How long for each of them; their seeds run with the other tests.
+FUZZTIME ?= 1m
+
+.PHONY: fuzz
+fuzz: ## Feed hostile bytes to the client of Reporter's API, FUZZTIME for each kind of them.
+	@for name in $$(go test -list '^Fuzz' ./internal/reporter | grep '^Fuzz'); do echo "fuzzing with $$name"; \
+		go test ./internal/reporter -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) || exit; done
+
 ##@ Deploy: kubectl and, for the image, a container engine
 
 .PHONY: docker-build

@@ -112,6 +112,15 @@ var _ = Describe("The operator's ServiceAccount", func() {
 		s.kubectl(ctx, remove...)
 	})
 
+	It("may not write more finalizers than the policy can look through", func(ctx context.Context) {
+		s := newStage(ctx)
+		s.credentials(ctx)
+		patch := filepath.Join(GinkgoT().TempDir(), "patch.json")
+		Expect(os.WriteFile(patch, []byte(`{"metadata":{"finalizers":["example.com/theirs"`+strings.Repeat(`,"a/a"`, 100_000)+`]}}`), 0o600)).To(Succeed())
+		Expect(s.as(ctx, theOperator, "patch", "secret", "token", "--type=merge", "--dry-run=server", "--patch-file="+patch)).To(MatchError(
+			ContainSubstring("the operator may change nothing of a Secret but its finalizer reporter.lerian.studio/in-use")))
+	})
+
 	DescribeTable("may not write", func(ctx context.Context, what, patch, message string) {
 		s := newStage(ctx).withSecuredEndpoint(ctx)
 		s.created(ctx, "ledger", s.reporter.Add(reportertest.Connection{}).ID)

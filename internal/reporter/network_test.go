@@ -75,20 +75,20 @@ func (p *proxy) serve(w http.ResponseWriter, req *http.Request) {
 		plain.ServeHTTP(w, req)
 		return
 	}
-	there, err := net.Dial("tcp", to)
-	if err != nil {
-		w.WriteHeader(http.StatusBadGateway)
-		return
-	}
-	defer there.Close()
-	w.WriteHeader(http.StatusOK)
-	here, _, err := http.NewResponseController(w).Hijack()
+	here, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer here.Close()
+	there, err := net.Dial("tcp", to)
+	if err != nil {
+		_, _ = io.WriteString(here, "HTTP/1.1 502 Bad Gateway\r\n\r\n")
+		return
+	}
+	defer there.Close()
+	_, _ = io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n")
 	go func() {
-		_, _ = io.Copy(there, here)
+		_, _ = io.Copy(there, buffered)
 		_ = there.Close()
 	}()
 	_, _ = io.Copy(here, there)

@@ -148,7 +148,7 @@ func asLogin(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	e.Login = true
+	e.Login, e.mayHaveActed = true, false // what was asked of Reporter was not asked
 	switch e.Status {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
 		e.kind = kindUnauthorized

@@ -302,3 +302,109 @@ func TestCanceled(t *testing.T) {
 		expectArrived(t, r)
 	}
 }
+
+// Who was told nothing, or nothing that a Reporter says, cannot know whether it acted. It did not where it was not asked, or refused.
+func TestMayHaveActed(t *testing.T) {
+	answering := func(status int) func(*testing.T, *realm, *reporter.Config) {
+		return func(_ *testing.T, r *realm, _ *reporter.Config) {
+			r.Inject(reportertest.Fault{Do: reportertest.Answer(status, nil, "")})
+		}
+	}
+	misbehaving := func(do reportertest.Behaviour) func(*testing.T, *realm, *reporter.Config) {
+		return func(_ *testing.T, r *realm, _ *reporter.Config) { r.Inject(reportertest.Fault{Do: do}) }
+	}
+	loggingIn := func(do reportertest.Behaviour) func(*testing.T, *realm, *reporter.Config) {
+		return func(_ *testing.T, r *realm, _ *reporter.Config) { r.manager.Inject(reportertest.Fault{Do: do}) }
+	}
+	at := func(url func(*testing.T, *realm) string) func(*testing.T, *realm, *reporter.Config) {
+		return func(t *testing.T, r *realm, config *reporter.Config) { config.BaseURL = url(t, r) }
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*testing.T, *realm, *reporter.Config)
+		want   bool
+	}{
+		{"200", answering(200), true},
+		{"202", answering(202), true},
+		{"a login page", misbehaving(reportertest.LoginPage()), true},
+		{"302", answering(302), true},
+		{"500", answering(500), true},
+		{"502", answering(502), true},
+		{"503", answering(503), true},
+		{"504, and it did", misbehaving(reportertest.AfterActing(reportertest.Answer(504, nil, ""))), true},
+		{"reset", misbehaving(reportertest.Reset()), true},
+		{"reset, and it did", misbehaving(reportertest.AfterActing(reportertest.Reset())), true},
+		{"cut", misbehaving(reportertest.CutBody()), true},
+		{"not HTTP", at(func(t *testing.T, _ *realm) string { return serveTCP(t, say("SSH-2.0-OpenSSH_9.9\r\n")) }), true},
+		{"reset over HTTP/2", func(t *testing.T, r *realm, config *reporter.Config) {
+			ours := mustNewAuthority(t)
+			config.TLS.CABundle = ours.bundle
+			config.BaseURL = serveOverTLS(t, r.Reporter, &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "127.0.0.1", -1, 1)}})
+			r.Inject(reportertest.Fault{Do: reportertest.Reset()})
+		}, true},
+
+		{"400", answering(400), false},
+		{"401", answering(401), false},
+		{"403", answering(403), false},
+		{"404", answering(404), false},
+		{"absent", misbehaving(jsonAnswer(404, absent)), false},
+		{"409", answering(409), false},
+		{"429", answering(429), false},
+		{"431", answering(431), false},
+		{"refused", func(_ *testing.T, r *realm, _ *reporter.Config) { r.server.Down() }, false},
+		{"no such host", at(func(*testing.T, *realm) string { return "http://reporter..internal" }), false},
+		{"an address that is refused", at(func(_ *testing.T, r *realm) string { return strings.Replace(r.server.URL, "127.0.0.1", "0.0.0.0", 1) }), false},
+		{"an unknown authority", at(func(t *testing.T, _ *realm) string { return serveTLS(t, nil) }), false},
+		{"plain HTTP instead of TLS", at(func(_ *testing.T, r *realm) string { return strings.Replace(r.server.URL, "http:", "https:", 1) }), false},
+
+		{"500 to the login", loggingIn(reportertest.Answer(500, nil, "")), false},
+		{"a page to the login", loggingIn(reportertest.LoginPage()), false},
+		{"reset at the login", loggingIn(reportertest.Reset()), false},
+		{"no second login", func(_ *testing.T, r *realm, _ *reporter.Config) {
+			r.Inject(reportertest.Fault{Do: func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
+				r.manager.Inject(reportertest.Fault{Do: reportertest.CutBody()})
+				reportertest.Answer(401, nil, "")(w, req, act)
+			}})
+		}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRealm(t)
+			config := r.config()
+			test.change(t, r, &config)
+			err := poolClient(t, newPool(), config).Delete(t.Context(), ledgerID)
+			if err == nil {
+				t.Fatal("it is taken for success")
+			}
+			if got := reporter.MayHaveActed(fmt.Errorf("deleting: %w", err)); got != test.want {
+				t.Errorf("Reporter may have acted: %t, not %t: %v", got, test.want, err)
+			}
+		})
+	}
+
+	r, server := serve(t)
+	c := clientOf(t, server.URL, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	remove := r.Inject(reportertest.Fault{Do: func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
+		cancel()
+		reportertest.Hang()(w, req, act)
+	}})
+	if err := c.Delete(ctx, ledgerID); !reporter.MayHaveActed(err) {
+		t.Errorf("who leaves while it acts is told that it did not: %v", err)
+	}
+	remove()
+	r.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(503, http.Header{"Retry-After": {"300"}}, "")})
+	if err := c.Delete(t.Context(), ledgerID); !reporter.MayHaveActed(err) {
+		t.Errorf("who is told 503 is told that it did not act: %v", err)
+	}
+	for name, err := range map[string]error{
+		"who is held":          c.Delete(t.Context(), ledgerID),
+		"who left before":      clientOf(t, server.URL, "").Delete(ctx, ledgerID),
+		"who has a sloppy id":  c.Delete(t.Context(), strings.ToUpper(ledgerID)),
+		"who deleted":          nil,
+		"who got nothing here": context.DeadlineExceeded,
+	} {
+		if reporter.MayHaveActed(err) {
+			t.Errorf("%s is told that it may have acted: %v", name, err)
+		}
+	}
+}

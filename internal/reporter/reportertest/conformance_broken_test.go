@@ -173,15 +173,14 @@ func failures(output string) (names []string) {
 }
 
 func TestAgainstNoReporter(t *testing.T) {
-	down := reportertest.Serve(t, reportertest.New())
-	down.Down()
+	const nobody = "http://127.0.0.1:1" // a port that no other test can be given meanwhile
 	guarded := reportertest.New()
 	guarded.AllowToken("the token", "")
 	page := reportertest.New()
 	page.Inject(reportertest.Fault{Do: reportertest.LoginPage()})
 
 	for name, test := range map[string]struct{ url, says string }{
-		"nobody there":   {down.URL, "no Reporter answers at " + down.URL},
+		"nobody there":   {nobody, "no Reporter answers at " + nobody},
 		"a token asked":  {reportertest.Serve(t, guarded).URL, `answers 401 "Missing Token": it wants a valid token in REPORTER_TOKEN`},
 		"a login page":   {reportertest.Serve(t, page).URL, "is not Reporter's connections API: GET /v1/management/connections answers 200, text/html"},
 		"a wrong path":   {reportertest.Serve(t, reportertest.New()).URL + "/reporter", "is not Reporter's connections API: GET /v1/management/connections answers 404"},
