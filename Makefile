@@ -166,7 +166,7 @@ FUZZTIME ?= 1m
 .PHONY: fuzz
 fuzz: ## Feed hostile bytes to the client of Reporter's API, FUZZTIME for each kind of them.
 	@for name in $$(go test -list '^Fuzz' ./internal/reporter | grep '^Fuzz'); do echo "fuzzing with $$name"; \
-		go test ./internal/reporter -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) || exit; done
+		go test ./internal/reporter -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x || exit; done
 
 ##@ Deploy: kubectl and, for the image, a container engine
 

@@ -280,26 +280,24 @@ var _ = Describe("The manifests", func() {
 		Expect(world.Create(ctx, pod, client.DryRunAll)).To(Succeed())
 	})
 
-	It("fit together under a prefix and in a namespace of a user's own", func(ctx context.Context) {
-		objects := kustomized(ctx, `
-resources: [../config/default]
-components: [../config/prometheus, ../config/network-policy]
-namePrefix: our-
-namespace: ours`)
-		deployment := find[appsv1.Deployment](objects, "Deployment")
-		Expect(deployment.Namespace).To(Equal("ours"))
+	DescribeTable("fit together with their components", func(ctx context.Context, more, namespace, prefix string) {
+		objects := kustomized(ctx, "resources: [../config/default]\ncomponents: [../config/prometheus, ../config/network-policy]\n"+more)
 		account := find[corev1.ServiceAccount](objects, "ServiceAccount")
-		Expect([]string{account.Namespace, account.Name}).To(Equal([]string{"ours", deployment.Spec.Template.Spec.ServiceAccountName}))
+		Expect([]string{account.Namespace, account.Name}).To(Equal([]string{namespace, prefix + "controller-manager"}))
+		deployment := find[appsv1.Deployment](objects, "Deployment")
+		Expect([]string{deployment.Namespace, deployment.Spec.Template.Spec.ServiceAccountName}).To(Equal([]string{account.Namespace, account.Name}))
 
-		binding := find[admissionregistrationv1.ValidatingAdmissionPolicyBinding](objects, "ValidatingAdmissionPolicyBinding", "our-reporter-operator-finalizers-only")
-		Expect(binding.Spec.PolicyName).To(Equal(
-			find[admissionregistrationv1.ValidatingAdmissionPolicy](objects, "ValidatingAdmissionPolicy", binding.Name).Name))
+		binding := find[admissionregistrationv1.ValidatingAdmissionPolicyBinding](objects, "ValidatingAdmissionPolicyBinding", prefix+"finalizers-only")
+		find[admissionregistrationv1.ValidatingAdmissionPolicy](objects, "ValidatingAdmissionPolicy", binding.Spec.PolicyName)
 		Expect([]string{binding.Spec.ParamRef.Namespace, binding.Spec.ParamRef.Name}).To(Equal([]string{account.Namespace, account.Name}), "whom it restrains")
 
 		policy, monitor := find[networkingv1.NetworkPolicy](objects, "NetworkPolicy"), find[metav1.PartialObjectMetadata](objects, "ServiceMonitor")
-		Expect([]string{policy.Namespace, monitor.Namespace}).To(HaveEach("ours"))
-		Expect(deployment.Spec.Template.Labels).To(Equal(policy.Spec.PodSelector.MatchLabels))
-	})
+		Expect([]string{policy.Namespace, monitor.Namespace}).To(HaveEach(namespace))
+		Expect(policy.Spec.PodSelector.MatchLabels).To(Equal(deployment.Spec.Template.Labels))
+	},
+		Entry("as they are", "", "reporter-operator-system", "reporter-operator-"),
+		Entry("under a prefix and in a namespace of a user's own", "namePrefix: our-\nnamespace: ours", "ours", "our-reporter-operator-"),
+	)
 })
 
 // kustomized builds a kustomization of a user's own, written as it would be next to config/.

@@ -25,8 +25,8 @@ type Network struct {
 	// AllowedHosts are the host names that a URL may have, all if there are none. *.example.com allows every name below
 	// example.com.
 	AllowedHosts []string
-	// ProxyFromEnvironment has the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY respected. A proxy looks names up by itself, so
-	// addresses are no longer checked: AllowedHosts should say where it may lead.
+	// ProxyFromEnvironment has the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY respected. A proxy looks names up by itself: its own
+	// address is checked, but not where it leads, which AllowedHosts should say.
 	ProxyFromEnvironment bool
 }
 
