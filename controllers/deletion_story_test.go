@@ -239,10 +239,7 @@ var _ = Describe("A deleted ReporterConnection", func() {
 		id := s.reporter.Add(reportertest.Connection{}).ID
 		rc := s.created(ctx, "ledger", id)
 		s.kubectl(ctx, "patch", "rconn", "ledger", "--type=merge", "-p", `{"spec":{"deletionPolicy":"Retain"}}`)
-		Eventually(ctx, func(ctx context.Context) ([]string, error) {
-			err := world.Get(ctx, client.ObjectKeyFromObject(rc), rc)
-			return rc.Finalizers, err
-		}).Should(BeEmpty())
+		Eventually(ctx, finalizersOf(rc)).Should(BeEmpty())
 
 		Expect(world.Delete(ctx, rc)).To(Succeed())
 		Expect(gone(rc)(ctx)).To(BeTrue())
@@ -273,10 +270,7 @@ var _ = Describe("A deleted ReporterConnection", func() {
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
 
 		Expect(world.Delete(ctx, rc)).To(Succeed())
-		Eventually(ctx, func(ctx context.Context) ([]string, error) {
-			err := world.Get(ctx, client.ObjectKeyFromObject(rc), rc)
-			return rc.Finalizers, err
-		}).Should(Equal([]string{"example.com/theirs"}))
+		Eventually(ctx, finalizersOf(rc)).Should(Equal([]string{"example.com/theirs"}))
 		Expect(s.reporter.Alive(id)).To(BeFalse())
 		s.kubectl(ctx, "patch", "rconn", "ledger", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 		Expect(s.asked(http.MethodDelete, id)).To(Equal(1))

@@ -76,10 +76,7 @@ var _ = Describe("A live ReporterConnection", func() {
 		s := newStage(ctx).withEndpoint(ctx)
 		rc := s.created(ctx, "ledger", s.reporter.Add(reportertest.Connection{}).ID)
 		s.kubectl(ctx, "patch", "rconn", "ledger", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
-		Eventually(ctx, func(ctx context.Context) ([]string, error) {
-			err := world.Get(ctx, client.ObjectKeyFromObject(rc), rc)
-			return rc.Finalizers, err
-		}).Should(Equal([]string{"reporter.lerian.studio/connection"}))
+		Eventually(ctx, finalizersOf(rc)).Should(Equal([]string{"reporter.lerian.studio/connection"}))
 	})
 
 	It("keeps its last Ready while Reporter is down, which the endpoint tells", func(ctx context.Context) {

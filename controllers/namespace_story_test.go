@@ -313,10 +313,7 @@ var _ = Describe("A cluster without MutatingAdmissionPolicy", Serial, Ordered, f
 		s := newStage(ctx).withEndpoint(ctx)
 		rc := s.created(ctx, "ledger", s.reporter.Add(reportertest.Connection{}).ID)
 		s.kubectl(ctx, "patch", "rconn", "ledger", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
-		Eventually(ctx, func(ctx context.Context) ([]string, error) {
-			err := world.Get(ctx, client.ObjectKeyFromObject(rc), rc)
-			return rc.Finalizers, err
-		}).Should(Equal([]string{"reporter.lerian.studio/connection"}))
+		Eventually(ctx, finalizersOf(rc)).Should(Equal([]string{"reporter.lerian.studio/connection"}))
 	})
 
 	It("lets a Secret go that lost its mark", func(ctx context.Context) {

@@ -195,6 +195,14 @@ func reasonOf[T conditioned](object T, conditionType string) func(context.Contex
 	}
 }
 
+// finalizersOf polls the finalizers of an object.
+func finalizersOf[T conditioned](object T) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		err := world.Get(ctx, client.ObjectKeyFromObject(object), object)
+		return object.GetFinalizers(), err
+	}
+}
+
 // gone polls whether an object has vanished.
 func gone[T conditioned](object T) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
