@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,75 +51,78 @@ const (
 	bySecret       = "spec.auth.secret"  // ReporterEndpoints by the namespace/name of their Secrets
 )
 
+// operator is all that reconciles, and what it shares. It knows nothing of managers and queues: Setup connects it to those.
+type operator struct {
+	connections       *connectionReconciler
+	endpoints         *endpointReconciler
+	endpointProtector *endpointProtector
+	secretProtector   *secretProtector
+}
+
+// newOperator makes an operator that reads from c, which may be a cache, and from live where it must not be one. It calls suspect
+// to have an endpoint checked.
+func newOperator(c client.Client, live client.Reader, recorder events.EventRecorder, suspect func(*v1alpha1.ReporterEndpoint), options Options) *operator {
+	access := &accessor{cached: c, live: live, pool: &reporter.Pool{Network: options.Network}}
+	return &operator{
+		connections: &connectionReconciler{Client: c, live: live, access: access, events: recorder, routine: newPacer(),
+			checkInterval: options.CheckInterval, suspect: suspect},
+		endpoints:         &endpointReconciler{Client: c, access: access, checkInterval: options.CheckInterval},
+		endpointProtector: &endpointProtector{Client: c, live: live, told: map[types.UID]time.Time{}},
+		secretProtector:   &secretProtector{Client: c, live: live, events: recorder},
+	}
+}
+
 // Setup adds the controllers to a manager that was made with CacheOptions.
 func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
-	if err := index(ctx, mgr); err != nil {
+	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("indexing the cache: %w", err)
 	}
-	access := &accessor{cached: mgr.GetClient(), live: mgr.GetAPIReader(), pool: &reporter.Pool{Network: options.Network}}
 	suspects := make(chan event.TypedGenericEvent[*v1alpha1.ReporterEndpoint])
+	suspect := func(endpoint *v1alpha1.ReporterEndpoint) {
+		select {
+		case suspects <- event.TypedGenericEvent[*v1alpha1.ReporterEndpoint]{Object: endpoint}:
+		case <-ctx.Done():
+		}
+	}
+	o := newOperator(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(eventSource), suspect, options)
+	namespaces := &metav1.PartialObjectMetadata{}
+	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 
-	endpoints := &endpointReconciler{Client: mgr.GetClient(), access: access, checkInterval: options.CheckInterval}
 	err := ctrl.NewControllerManagedBy(mgr).
 		Named("reporterendpoint").
 		WithOptions(controller.Options{MaxConcurrentReconciles: options.MaxConcurrentReconciles}). // one that hangs must not hold up others
 		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, endpointEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(endpoints.wakeUsers))).
-		WatchesRawSource(source.TypedChannel(suspects, endpoints.suspicions())).
-		Complete(endpoints)
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(o.endpoints.wakeUsers))).
+		WatchesRawSource(source.TypedChannel(suspects, o.endpoints.suspicions())).
+		Complete(o.endpoints)
 	if err != nil {
 		return fmt.Errorf("setting up the controller of ReporterEndpoints: %w", err)
-	}
-
-	namespaces := &metav1.PartialObjectMetadata{}
-	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	connections := &connectionReconciler{
-		Client:        mgr.GetClient(),
-		live:          mgr.GetAPIReader(),
-		access:        access,
-		events:        mgr.GetEventRecorder(eventSource),
-		routine:       newPacer(),
-		checkInterval: options.CheckInterval,
-		suspect: func(endpoint *v1alpha1.ReporterEndpoint) {
-			select {
-			case suspects <- event.TypedGenericEvent[*v1alpha1.ReporterEndpoint]{Object: endpoint}:
-			case <-ctx.Done():
-			}
-		},
 	}
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("reporterconnection").
 		WithOptions(controller.Options{MaxConcurrentReconciles: options.MaxConcurrentReconciles}).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, connections.connectionEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, connections.endpointEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(connections.wakeUsers))).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), namespaces, connections.namespaceEvents())).
-		Complete(connections)
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, o.connections.connectionEvents())).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, o.connections.endpointEvents())).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(o.connections.wakeUsers))).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), namespaces, o.connections.namespaceEvents())).
+		Complete(o.connections)
 	if err != nil {
 		return fmt.Errorf("setting up the controller of ReporterConnections: %w", err)
 	}
-	return setupProtection(mgr)
-}
-
-func setupProtection(mgr ctrl.Manager) error {
-	endpoints := &endpointProtector{Client: mgr.GetClient(), live: mgr.GetAPIReader(), told: map[types.UID]time.Time{}}
-	err := ctrl.NewControllerManagedBy(mgr).
+	err = ctrl.NewControllerManagedBy(mgr).
 		Named("reporterendpoint-protection").
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, protectedEvents(
-			func(endpoint *v1alpha1.ReporterEndpoint, _ queue) { endpoints.forget(endpoint) }))).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, needEvents(endpoints.needEnded))).
-		Complete(endpoints)
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, o.endpointProtector.endpointEvents())).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, needEvents(o.endpointProtector.needEnded))).
+		Complete(o.endpointProtector)
 	if err != nil {
 		return fmt.Errorf("setting up the protection of ReporterEndpoints: %w", err)
 	}
-	secrets := &secretProtector{Client: mgr.GetClient(), live: mgr.GetAPIReader(), events: mgr.GetEventRecorder(eventSource)}
 	err = ctrl.NewControllerManagedBy(mgr).
 		Named("secret-protection").
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, protectedEvents(
-			func(secret *corev1.Secret, q queue) { q.Add(requestFor(secret)) }))). // it may only have lost its label
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, secrets.endpointEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, needEvents(secrets.needEnded))).
-		Complete(secrets)
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, o.secretProtector.secretEvents())).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, o.secretProtector.endpointEvents())).
+		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, needEvents(o.secretProtector.needEnded))).
+		Complete(o.secretProtector)
 	if err != nil {
 		return fmt.Errorf("setting up the protection of Secrets: %w", err)
 	}
@@ -128,8 +132,7 @@ func setupProtection(mgr ctrl.Manager) error {
 // eventSource names the operator in its events.
 const eventSource = "reporter-operator"
 
-func index(ctx context.Context, mgr ctrl.Manager) error {
-	indexer := mgr.GetFieldIndexer()
+func index(ctx context.Context, indexer client.FieldIndexer) error {
 	connections := map[string]func(*v1alpha1.ReporterConnection) string{
 		byEndpoint:     func(rc *v1alpha1.ReporterConnection) string { return endpointKey(rc).String() },
 		byConnectionID: func(rc *v1alpha1.ReporterConnection) string { return rc.Spec.ConnectionID },

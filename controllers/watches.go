@@ -241,6 +241,16 @@ func protectedEvents[T client.Object](deleted func(T, queue)) handler.TypedFuncs
 	}
 }
 
+// endpointEvents wakes the protector for its endpoints, until they are gone.
+func (r *endpointProtector) endpointEvents() handler.TypedFuncs[*v1alpha1.ReporterEndpoint, reconcile.Request] {
+	return protectedEvents(func(endpoint *v1alpha1.ReporterEndpoint, _ queue) { r.forget(endpoint) })
+}
+
+// secretEvents wakes the protector for its Secrets, also when one vanishes: it may only have lost its label.
+func (r *secretProtector) secretEvents() handler.TypedFuncs[*corev1.Secret, reconcile.Request] {
+	return protectedEvents(func(secret *corev1.Secret, q queue) { q.Add(requestFor(secret)) })
+}
+
 // needEvents wakes a protector where the need of a connection for its endpoint ends.
 func needEvents(ended func(context.Context, client.ObjectKey, queue)) handler.TypedFuncs[*v1alpha1.ReporterConnection, reconcile.Request] {
 	return handler.TypedFuncs[*v1alpha1.ReporterConnection, reconcile.Request]{
