@@ -309,5 +309,8 @@ func endpointKey(rc *v1alpha1.ReporterConnection) client.ObjectKey {
 
 // jitter spreads by a tenth to either side what would otherwise come back together.
 func jitter(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (0.9 + 0.2*rand.Float64())) //nolint:gosec // nothing secret about it
+	return time.Duration(float64(d) * (0.9 + 0.2*random()))
 }
+
+// random is from 0 up to 1. The simulation puts one in its place that it can play again.
+var random = rand.Float64

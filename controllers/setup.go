@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -85,72 +87,104 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		}
 	}
 	o := newOperator(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(eventSource), suspect, options)
-	namespaces := &metav1.PartialObjectMetadata{}
-	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-
-	err := ctrl.NewControllerManagedBy(mgr).
-		Named("reporterendpoint").
-		WithOptions(controller.Options{MaxConcurrentReconciles: options.MaxConcurrentReconciles}). // one that hangs must not hold up others
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, endpointEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(o.endpoints.wakeUsers))).
-		WatchesRawSource(source.TypedChannel(suspects, o.endpoints.suspicions())).
-		Complete(o.endpoints)
-	if err != nil {
-		return fmt.Errorf("setting up the controller of ReporterEndpoints: %w", err)
-	}
-	err = ctrl.NewControllerManagedBy(mgr).
-		Named("reporterconnection").
-		WithOptions(controller.Options{MaxConcurrentReconciles: options.MaxConcurrentReconciles}).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, o.connections.connectionEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, o.connections.endpointEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, secretEvents(o.connections.wakeUsers))).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), namespaces, o.connections.namespaceEvents())).
-		Complete(o.connections)
-	if err != nil {
-		return fmt.Errorf("setting up the controller of ReporterConnections: %w", err)
-	}
-	err = ctrl.NewControllerManagedBy(mgr).
-		Named("reporterendpoint-protection").
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, o.endpointProtector.endpointEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, needEvents(o.endpointProtector.needEnded))).
-		Complete(o.endpointProtector)
-	if err != nil {
-		return fmt.Errorf("setting up the protection of ReporterEndpoints: %w", err)
-	}
-	err = ctrl.NewControllerManagedBy(mgr).
-		Named("secret-protection").
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, o.secretProtector.secretEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, o.secretProtector.endpointEvents())).
-		WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, needEvents(o.secretProtector.needEnded))).
-		Complete(o.secretProtector)
-	if err != nil {
-		return fmt.Errorf("setting up the protection of Secrets: %w", err)
+	for _, w := range o.controllers(options) {
+		builder := ctrl.NewControllerManagedBy(mgr).Named(w.name).
+			WithOptions(controller.Options{MaxConcurrentReconciles: w.workers})
+		if w.connections != nil {
+			builder.WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, w.connections))
+		}
+		if w.endpoints != nil {
+			builder.WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterEndpoint{}, w.endpoints))
+		}
+		if w.secrets != nil {
+			builder.WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, w.secrets))
+		}
+		if w.namespaces != nil {
+			namespaces := &metav1.PartialObjectMetadata{}
+			namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+			builder.WatchesRawSource(source.TypedKind(mgr.GetCache(), namespaces, w.namespaces))
+		}
+		if w.suspects != nil {
+			builder.WatchesRawSource(source.TypedChannel(suspects, w.suspects))
+		}
+		if err := builder.Complete(w.reconciler); err != nil {
+			return fmt.Errorf("setting up the controller %s: %w", w.name, err)
+		}
 	}
 	return nil
+}
+
+// wiring is one controller: who reconciles, and what wakes it. What it does not watch is nil.
+type wiring struct {
+	name       string
+	reconciler reconcile.Reconciler
+	workers    int
+
+	connections handler.TypedEventHandler[*v1alpha1.ReporterConnection, reconcile.Request]
+	endpoints   handler.TypedEventHandler[*v1alpha1.ReporterEndpoint, reconcile.Request]
+	secrets     handler.TypedEventHandler[*corev1.Secret, reconcile.Request]
+	namespaces  handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request]
+	suspects    handler.TypedEventHandler[*v1alpha1.ReporterEndpoint, reconcile.Request]
+}
+
+// controllers lists the operator's controllers, for the manager and for the simulation alike.
+func (o *operator) controllers(options Options) []wiring {
+	return []wiring{
+		{
+			name: "reporterendpoint", reconciler: o.endpoints,
+			workers:   options.MaxConcurrentReconciles, // one that hangs must not hold up others
+			endpoints: endpointEvents(),
+			secrets:   secretEvents(o.endpoints.wakeUsers),
+			suspects:  o.endpoints.suspicions(),
+		},
+		{
+			name: "reporterconnection", reconciler: o.connections,
+			workers:     options.MaxConcurrentReconciles,
+			connections: o.connections.connectionEvents(),
+			endpoints:   o.connections.endpointEvents(),
+			secrets:     secretEvents(o.connections.wakeUsers),
+			namespaces:  o.connections.namespaceEvents(),
+		},
+		{
+			name: "reporterendpoint-protection", reconciler: o.endpointProtector, workers: 1,
+			endpoints:   o.endpointProtector.endpointEvents(),
+			connections: needEvents(o.endpointProtector.needEnded),
+		},
+		{
+			name: "secret-protection", reconciler: o.secretProtector, workers: 1,
+			secrets:     o.secretProtector.secretEvents(),
+			endpoints:   o.secretProtector.endpointEvents(),
+			connections: needEvents(o.secretProtector.needEnded),
+		},
+	}
 }
 
 // eventSource names the operator in its events.
 const eventSource = "reporter-operator"
 
 func index(ctx context.Context, indexer client.FieldIndexer) error {
-	connections := map[string]func(*v1alpha1.ReporterConnection) string{
-		byEndpoint:     func(rc *v1alpha1.ReporterConnection) string { return endpointKey(rc).String() },
-		byConnectionID: func(rc *v1alpha1.ReporterConnection) string { return rc.Spec.ConnectionID },
-	}
-	for name, value := range connections {
-		err := indexer.IndexField(ctx, &v1alpha1.ReporterConnection{}, name, func(object client.Object) []string {
-			return []string{value(object.(*v1alpha1.ReporterConnection))}
-		})
-		if err != nil {
+	for name, keys := range connectionIndexes {
+		if err := indexer.IndexField(ctx, &v1alpha1.ReporterConnection{}, name, keys); err != nil {
 			return err
 		}
 	}
-	return indexer.IndexField(ctx, &v1alpha1.ReporterEndpoint{}, bySecret, func(object client.Object) []string {
-		endpoint := object.(*v1alpha1.ReporterEndpoint)
-		var keys []string
-		for _, name := range secretsOf(endpoint) {
-			keys = append(keys, client.ObjectKey{Namespace: endpoint.Namespace, Name: name}.String())
-		}
-		return keys
-	})
+	return indexer.IndexField(ctx, &v1alpha1.ReporterEndpoint{}, bySecret, secretKeys)
+}
+
+var connectionIndexes = map[string]client.IndexerFunc{
+	byEndpoint: func(object client.Object) []string {
+		return []string{endpointKey(object.(*v1alpha1.ReporterConnection)).String()}
+	},
+	byConnectionID: func(object client.Object) []string {
+		return []string{object.(*v1alpha1.ReporterConnection).Spec.ConnectionID}
+	},
+}
+
+func secretKeys(object client.Object) []string {
+	endpoint := object.(*v1alpha1.ReporterEndpoint)
+	var keys []string
+	for _, name := range secretsOf(endpoint) {
+		keys = append(keys, client.ObjectKey{Namespace: endpoint.Namespace, Name: name}.String())
+	}
+	return keys
 }

@@ -4,7 +4,6 @@ package controllers
 
 import (
 	"context"
-	"math/rand/v2"
 	"reflect"
 	"time"
 
@@ -38,7 +37,7 @@ func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.R
 			if e.IsInInitialList && heldByReporter(e.Object) {
 				// All that waited when the operator started would ask Reporter in the same moment.
 				waited := waitedSince(e.Object.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
-				q.AddAfter(requestFor(e.Object), time.Duration(rand.Int64N(int64(proportional(waited))))) //nolint:gosec // nothing secret about it
+				q.AddAfter(requestFor(e.Object), time.Duration(random()*float64(proportional(waited))))
 				return
 			}
 			q.Add(requestFor(e.Object))

@@ -28,6 +28,8 @@ type Network struct {
 	// ProxyFromEnvironment has the variables HTTP_PROXY, HTTPS_PROXY and NO_PROXY respected. A proxy looks names up by itself: its own
 	// address is checked, but not where it leads, which AllowedHosts should say.
 	ProxyFromEnvironment bool
+	// InPlace is what requests are handed to in place of the network, if it is not nil: the simulation's.
+	InPlace http.RoundTripper
 }
 
 // TLS says how to verify a Reporter that is spoken to over TLS. There is no way not to.
@@ -106,7 +108,10 @@ const maxConnections = 64
 
 // transport differs from http.DefaultTransport where that would surprise: no proxy from the environment unless it is allowed,
 // and as many idle connections kept as may be in use, so that a burst of requests does not dial for each.
-func (n *Network) transport(config TLS) (*http.Transport, error) {
+func (n *Network) transport(config TLS) (http.RoundTripper, error) {
+	if n.InPlace != nil {
+		return n.InPlace, nil
+	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, ControlContext: n.control}
 	transport := &http.Transport{
 		DialContext:            dialer.DialContext,

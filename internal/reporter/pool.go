@@ -34,7 +34,7 @@ type reporterKey struct {
 
 // sharedReporter is what the Clients for one Reporter have in common.
 type sharedReporter struct {
-	transport *http.Transport
+	transport http.RoundTripper
 	pause     pause
 	session   *session            // nil without credentials
 	login     *accessManagerLogin // nil where there is none
@@ -130,7 +130,7 @@ func (p *Pool) reporter(key reporterKey, create func() (*sharedReporter, error))
 	if !found {
 		for other, unused := range p.reporters {
 			if now.Sub(unused.lastUsed) > unusedReporter {
-				unused.transport.CloseIdleConnections()
+				(&http.Client{Transport: unused.transport}).CloseIdleConnections()
 				delete(p.reporters, other)
 			}
 		}
