@@ -32,7 +32,7 @@ type caller struct {
 	base      *url.URL
 	timeout   time.Duration
 	transport http.RoundTripper
-	pause     *pause
+	pace      *pace
 	// serverName is the name that the certificate has to be for, that of the base URL if it is empty.
 	serverName string
 	// accessManager says that the URL is that of one, to which spec.tls.serverName does not apply.
@@ -96,9 +96,11 @@ func (c *caller) send(ctx context.Context, m message) (*answer, error) {
 		request.Header.Set("Content-Type", "application/json")
 	}
 
-	if held := c.pause.hold(m.method, path, time.Now()); held != nil {
+	if held := c.pace.enter(m.method, path, time.Now()); held != nil {
 		return nil, held
 	}
+	var a *answer
+	defer func() { c.pace.leave(a, time.Now()) }()
 	response, err := c.transport.RoundTrip(request)
 	if err != nil {
 		return nil, silence(err)
@@ -108,10 +110,7 @@ func (c *caller) send(ctx context.Context, m message) (*answer, error) {
 	if err != nil {
 		return nil, silence(err)
 	}
-	a := &answer{method: m.method, path: path, secrets: []string{m.token, m.secret}, status: response.StatusCode, header: response.Header, body: body}
-	if a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable {
-		c.pause.begin(a.asError(), time.Now())
-	}
+	a = &answer{method: m.method, path: path, secrets: []string{m.token, m.secret}, status: response.StatusCode, header: response.Header, body: body}
 	return a, nil
 }
 

@@ -39,7 +39,9 @@ type Config struct {
 // one Pool that name the same Reporter share their connections and their login.
 type Client struct {
 	caller
-	session *session // nil without credentials
+	identity Identity
+	session  *session // nil without credentials
+	outage   *outage
 }
 
 // Connection is a database connection as Reporter shows it. Texts are bounded and free of control characters.
@@ -61,9 +63,20 @@ func (c *Client) URL() string { return c.base.String() }
 // Origin is the scheme, host and port of the base URL.
 func (c *Client) Origin() string { return c.base.Scheme + "://" + c.base.Host }
 
+// Identity tells which Reporter it is, with which credentials. Clients with the same one are for the same Reporter.
+func (c *Client) Identity() Identity { return c.identity }
+
+// IsDown says whether Reporter has not answered the last Check, so that nothing but another Check is sent. It is false when
+// Pool.Recovered is called.
+func (c *Client) IsDown() bool { return c.outage.hold() != nil }
+
 // Login makes sure that there is a token, where one is needed, and returns the tenant that it is for: empty where it names none.
-// The error is an *Error, as of any other call, and IsUnauthorized where the Access Manager does not take the credentials.
+// The error is an *Error, as of any other call: IsUnauthorized where the Access Manager does not take the credentials, IsHeldBack
+// where Reporter is known not to answer, whether or not there are credentials.
 func (c *Client) Login(ctx context.Context) (tenantID string, err error) {
+	if held := c.outage.hold(); held != nil {
+		return "", held
+	}
 	token, err := c.token(ctx)
 	if err != nil {
 		return "", err
@@ -127,8 +140,13 @@ func (c *Client) Delete(ctx context.Context, id string) error {
 }
 
 // Check returns nil if Reporter's connections API answers and accepts the credentials. It asks for a list of one, since the
-// service's own probes never look at credentials.
+// service's own probes never look at credentials. While Reporter does not answer, one Check a second is made, and nothing else is
+// sent; an error that IsHeldBack says what the last one found.
 func (c *Client) Check(ctx context.Context) error {
+	return c.outage.probe(func() error { return c.check(ctx) })
+}
+
+func (c *Client) check(ctx context.Context) error {
 	answer, err := c.call(ctx, http.MethodGet, connectionsPath, url.Values{"page": {"1"}, "limit": {"1"}})
 	if err != nil {
 		return err
@@ -142,11 +160,14 @@ func (c *Client) Check(ctx context.Context) error {
 	return nil
 }
 
-// callConnection is call for the path of one connection. Reporter deletes what a sloppy id resolves to, which may not be what
+// callConnection is call for the path of one connection, unless Reporter is known not to answer. Reporter deletes what a sloppy id resolves to, which may not be what
 // was meant: such a one is never sent.
 func (c *Client) callConnection(ctx context.Context, method, id string) (*answer, error) {
 	if !canonicalUUID.MatchString(id) {
 		return nil, &Error{Method: method, Path: c.at(connectionsPath).EscapedPath(), kind: kindInvalidID, Message: "the id is not a canonical lower-case UUID; nothing was sent"}
+	}
+	if held := c.outage.hold(); held != nil {
+		return nil, held
 	}
 	return c.call(ctx, method, connectionsPath+"/"+id, nil)
 }

@@ -40,6 +40,8 @@ type Error struct {
 	retryAfter time.Duration
 	// mayHaveActed says that the request was sent, and nothing that came back says that it was refused.
 	mayHaveActed bool
+	// heldBack says that nothing was sent, as Reporter did not answer before.
+	heldBack bool
 }
 
 // kind is what an error means to the caller. The zero value is the careful one: an answer that proves nothing.
@@ -115,6 +117,12 @@ func IsNotAllowed(err error) bool { return is(err, kindNotAllowed) }
 func MayHaveActed(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.mayHaveActed
+}
+
+// IsHeldBack reports that nothing was sent, as Reporter has not answered the last Check. Pool.Recovered tells when it does again.
+func IsHeldBack(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.heldBack
 }
 
 func is(err error, k kind) bool {

@@ -38,7 +38,7 @@ func (s said) caller(t *testing.T) caller {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return caller{base: base, timeout: time.Minute, transport: s, pause: &pause{}}
+	return caller{base: base, timeout: time.Minute, transport: s, pace: &pace{}}
 }
 
 // isJSON is what may be believed: one of two media types, whatever their case and parameters.
@@ -128,7 +128,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, contentType, retryAfter string, body []byte) {
 		answer := said{status, http.Header{"Content-Type": {contentType}, "Retry-After": {retryAfter}}, body}
 		for _, method := range []string{"Get", "Delete", "Check"} {
-			c := &Client{caller: answer.caller(t), session: &session{token: &oauth2.Token{AccessToken: "secret-token"}}}
+			c := &Client{caller: answer.caller(t), outage: newOutage(func() {}), session: &session{token: &oauth2.Token{AccessToken: "secret-token"}}}
 			var err error
 			success := status == 200 && answer.isJSON()
 			switch method {
@@ -245,6 +245,22 @@ func FuzzRetryAfter(f *testing.F) {
 			}
 		} else if _, err := http.ParseTime(value); err != nil && got != 0 {
 			t.Errorf("%q, which is neither seconds nor a date, gives %s", value, got)
+		}
+	})
+}
+
+// No header stops anybody for longer than what bounds a pause, nor has more sent than it says.
+func FuzzRateLimit(f *testing.F) {
+	for _, told := range [][3]string{{"0", "1748779260", "Sun, 01 Jun 2025 12:00:00 GMT"}, {"499", "9223372036854775807", ""}, {"-1", "60", "soon"},
+		{"1e3", "0x7", ""}, {"99999999999999999999", "-9223372036854775808", "Fri, 31 Dec 9999 23:59:59 GMT"}, {"", "", ""}} {
+		f.Add(told[0], told[1], told[2])
+	}
+	f.Fuzz(func(t *testing.T, remaining, reset, date string) {
+		l := allowance{underWay: 1}
+		l.giveBack(http.Header{"X-Ratelimit-Remaining": {remaining}, "X-Ratelimit-Reset": {reset}, "Date": {date}}, noon)
+		held := l.take("GET", "/", noon)
+		if held != nil && (held.kind != kindRateLimited || held.retryAfter <= 0 || held.retryAfter > 10*time.Minute+time.Second || strings.Trim(remaining, "+0") != "") {
+			t.Errorf("%q until %q at %q: held with %+v", remaining, reset, date, *held)
 		}
 	})
 }

@@ -122,8 +122,8 @@ func TestPauseHandsOutCopies(t *testing.T) {
 func TestPoolForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p Pool
-		used, unused := reporterKey{origin: "http://used"}, reporterKey{origin: "http://unused"}
-		reporter := func(key reporterKey) *sharedReporter {
+		used, unused := Identity{origin: "http://used"}, Identity{origin: "http://unused"}
+		reporter := func(key Identity) *sharedReporter {
 			shared, err := p.reporter(key, func() (*sharedReporter, error) { return &sharedReporter{transport: &http.Transport{}}, nil })
 			if err != nil {
 				t.Error(err)
@@ -140,14 +140,14 @@ func TestPoolForgets(t *testing.T) {
 		if len(p.reporters) != 2 {
 			t.Errorf("it holds %d Reporters, not 2, before there is a third", len(p.reporters))
 		}
-		reporter(reporterKey{origin: "http://third"}) // 61 minutes after the unused one, 60 after the used one
+		reporter(Identity{origin: "http://third"}) // 61 minutes after the unused one, 60 after the used one
 		if _, found := p.reporters[unused]; found {
 			t.Errorf("a Reporter that was not used for more than an hour is remembered")
 		}
 		if reporter(used) != first {
 			t.Errorf("a Reporter that was used within the hour is forgotten")
 		}
-		if reporter(reporterKey{origin: "http://used", credentials: [32]byte{1}}) == first {
+		if reporter(Identity{origin: "http://used", credentials: [32]byte{1}}) == first {
 			t.Errorf("other credentials give the same Reporter")
 		}
 	})

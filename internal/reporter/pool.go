@@ -16,18 +16,20 @@ import (
 )
 
 // Pool makes Clients. Those for the same Reporter, which is an origin (scheme, host and port) and credentials, share one
-// transport and so its connections, one login, and what Reporter asked them to wait, however many endpoints name it. The zero
-// value is ready for use.
+// transport and so its connections, one login, what Reporter asked them to wait, and whether it answers at all, however many endpoints
+// name it. The zero value is ready for use.
 type Pool struct {
 	// Network may be set until the first use.
 	Network Network
+	// Recovered, if it is set before the first use, is called when a Reporter answers a Check again that had not answered one.
+	Recovered func(Identity)
 
 	mu        sync.Mutex
-	reporters map[reporterKey]*sharedReporter
+	reporters map[Identity]*sharedReporter
 }
 
-// reporterKey holds a digest of the credentials, so that no dump of the pool shows them.
-type reporterKey struct {
+// Identity tells Reporters apart. It is comparable, and holds a digest of the credentials, so that no dump shows them.
+type Identity struct {
 	origin      string
 	credentials [sha256.Size]byte
 }
@@ -35,7 +37,8 @@ type reporterKey struct {
 // sharedReporter is what the Clients for one Reporter have in common.
 type sharedReporter struct {
 	transport http.RoundTripper
-	pause     pause
+	pace      pace
+	outage    *outage
 	session   *session            // nil without credentials
 	login     *accessManagerLogin // nil where there is none
 	lastUsed  time.Time
@@ -58,8 +61,8 @@ func (p *Pool) Client(config Config) (*Client, error) {
 	if config.Timeout <= 0 {
 		return nil, fmt.Errorf("the timeout must be positive, not %s", config.Timeout)
 	}
-	shared, err := p.reporter(reporterKey{origin: base.Scheme + "://" + base.Host, credentials: digest(config)},
-		func() (*sharedReporter, error) { return p.newReporter(config) })
+	identity := Identity{origin: base.Scheme + "://" + base.Host, credentials: digest(config)}
+	shared, err := p.reporter(identity, func() (*sharedReporter, error) { return p.newReporter(identity, config) })
 	if err != nil {
 		return nil, err
 	}
@@ -67,8 +70,10 @@ func (p *Pool) Client(config Config) (*Client, error) {
 		shared.login.within.Store(int64(config.Timeout)) // who changed it last waits for the next login
 	}
 	return &Client{
-		caller:  caller{base: base, timeout: config.Timeout, transport: shared.transport, pause: &shared.pause, serverName: config.TLS.ServerName},
-		session: shared.session,
+		caller:   caller{base: base, timeout: config.Timeout, transport: shared.transport, pace: &shared.pace, serverName: config.TLS.ServerName},
+		identity: identity,
+		session:  shared.session,
+		outage:   shared.outage,
 	}, nil
 }
 
@@ -94,12 +99,16 @@ func digest(config Config) [sha256.Size]byte {
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-func (p *Pool) newReporter(config Config) (*sharedReporter, error) {
+func (p *Pool) newReporter(identity Identity, config Config) (*sharedReporter, error) {
 	transport, err := p.Network.transport(config.TLS)
 	if err != nil {
 		return nil, err
 	}
-	shared := &sharedReporter{transport: transport}
+	shared := &sharedReporter{transport: transport, outage: newOutage(func() {
+		if p.Recovered != nil {
+			p.Recovered(identity)
+		}
+	})}
 	switch {
 	case config.AccessManager != nil:
 		base, err := p.parse(config.AccessManager.URL)
@@ -111,7 +120,7 @@ func (p *Pool) newReporter(config Config) (*sharedReporter, error) {
 			return nil, err
 		}
 		shared.login = &accessManagerLogin{
-			caller:       caller{base: base, transport: transport, pause: &pause{}, accessManager: true},
+			caller:       caller{base: base, transport: transport, pace: &pace{}, accessManager: true},
 			clientID:     config.AccessManager.ClientID,
 			clientSecret: config.AccessManager.ClientSecret,
 		}
@@ -122,7 +131,7 @@ func (p *Pool) newReporter(config Config) (*sharedReporter, error) {
 	return shared, nil
 }
 
-func (p *Pool) reporter(key reporterKey, create func() (*sharedReporter, error)) (*sharedReporter, error) {
+func (p *Pool) reporter(key Identity, create func() (*sharedReporter, error)) (*sharedReporter, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
@@ -135,7 +144,7 @@ func (p *Pool) reporter(key reporterKey, create func() (*sharedReporter, error))
 			}
 		}
 		if p.reporters == nil {
-			p.reporters = map[reporterKey]*sharedReporter{}
+			p.reporters = map[Identity]*sharedReporter{}
 		}
 		var err error
 		if shared, err = create(); err != nil {
@@ -145,35 +154,4 @@ func (p *Pool) reporter(key reporterKey, create func() (*sharedReporter, error))
 	}
 	shared.lastUsed = now
 	return shared, nil
-}
-
-// pause holds back what would be sent to a Reporter that asked to be left alone for a while, whoever it was that it told.
-type pause struct {
-	mu    sync.Mutex
-	until time.Time
-	cause Error
-}
-
-// maxPause bounds what a Reporter can ask for.
-const maxPause = 10 * time.Minute
-
-func (p *pause) begin(answer *Error, now time.Time) {
-	if answer.retryAfter == 0 {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.until, p.cause = now.Add(min(answer.retryAfter, maxPause)), *answer
-}
-
-// hold returns the answer that began the pause, with the rest of it to wait, or nil if there is none.
-func (p *pause) hold(method, path string, now time.Time) *Error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !now.Before(p.until) {
-		return nil
-	}
-	held := p.cause
-	held.Method, held.Path, held.retryAfter, held.mayHaveActed = method, path, p.until.Sub(now), false
-	return &held
 }

@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,7 +187,7 @@ func TestNoAnswer(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			url := test.serve(t)
 			c := poolClient(t, newPool(), reporter.Config{BaseURL: url, Token: token, Timeout: test.timeout})
-			for _, call := range append(calls, calls...) {
+			for _, call := range append(slices.Clone(calls[:2]), calls...) { // Check comes last, as nothing is sent after it
 				err := call.do(t.Context(), c)
 				expectError(t, err, "Unavailable", call.method+" "+call.path+": "+test.text)
 
@@ -265,11 +266,11 @@ func TestDownAndUp(t *testing.T) {
 	_, server := serve(t)
 	c := clientOf(t, server.URL, "")
 	for range 2 {
-		if err := c.Check(t.Context()); err != nil {
+		if _, err := c.Get(t.Context(), ledgerID); err != nil {
 			t.Errorf("while it is up: %v", err)
 		}
 		server.Down()
-		if err := c.Check(t.Context()); !reporter.IsUnavailable(err) {
+		if _, err := c.Get(t.Context(), ledgerID); !reporter.IsUnavailable(err) {
 			t.Errorf("while it is down: %v", err)
 		}
 		if err := server.Up(); err != nil {

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reporter
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// pace is what a server asks of its clients, whoever it was that it told.
+type pace struct {
+	pause     pause
+	allowance allowance
+}
+
+// enter lets a request be sent, after which leave must be called. Otherwise it returns the reason, with how long to wait.
+func (p *pace) enter(method, path string, now time.Time) *Error {
+	if held := p.pause.hold(method, path, now); held != nil {
+		return held
+	}
+	return p.allowance.take(method, path, now)
+}
+
+// leave takes note of an answer, nil where there was none.
+func (p *pace) leave(a *answer, now time.Time) {
+	if a == nil {
+		p.allowance.giveBack(nil, now)
+		return
+	}
+	if a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable {
+		p.pause.begin(a.asError(), now)
+	}
+	p.allowance.giveBack(a.header, now)
+}
+
+// pause holds back what would be sent to a server that asked to be left alone for a while (Retry-After).
+type pause struct {
+	mu    sync.Mutex
+	until time.Time
+	cause Error
+}
+
+// maxPause bounds what a server can ask for.
+const maxPause = 10 * time.Minute
+
+func (p *pause) begin(answer *Error, now time.Time) {
+	if answer.retryAfter == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until, p.cause = now.Add(min(answer.retryAfter, maxPause)), *answer
+}
+
+// hold returns the answer that began the pause, with the rest of it to wait, or nil if there is none.
+func (p *pause) hold(method, path string, now time.Time) *Error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !now.Before(p.until) {
+		return nil
+	}
+	held := p.cause
+	held.Method, held.Path, held.retryAfter, held.mayHaveActed = method, path, p.until.Sub(now), false
+	return &held
+}
+
+// allowance keeps the requests within what the server says that it still takes, as Reporter does where an administrator switched its
+// limit on: X-RateLimit-Remaining requests until X-RateLimit-Reset.
+type allowance struct {
+	mu sync.Mutex
+	// left is the least that was told of the time before renewal; while that is in the past, nothing is known.
+	left     int
+	renewal  time.Time
+	underWay int
+}
+
+// renewalMargin is by how much the times of a server, which are in whole seconds, may be off.
+const renewalMargin = time.Second
+
+var errAllowanceUsedUp = errors.New("the requests that it allows for now are used up")
+
+// take lets one request be sent, unless it and those under way may be more than what is left.
+func (l *allowance) take(method, path string, now time.Time) *Error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if now.Before(l.renewal) && l.left <= l.underWay {
+		wait := l.renewal.Sub(now)
+		if l.left > 0 {
+			wait = min(wait, time.Second) // the answers to those under way will tell
+		}
+		return &Error{Method: method, Path: path, kind: kindRateLimited, Err: errAllowanceUsedUp, retryAfter: wait}
+	}
+	l.underWay++
+	return nil
+}
+
+// giveBack takes note of what an answer says, if there was one. Answers overtake each other: of the same time, the least counts.
+func (l *allowance) giveBack(header http.Header, now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.underWay--
+	left, renewedIn, told := parseRateLimit(header, now)
+	if !told {
+		return
+	}
+	renewal := now.Add(renewedIn + renewalMargin)
+	if now.Before(l.renewal) && renewal.Before(l.renewal.Add(2*renewalMargin)) {
+		l.left = min(l.left, left)
+		return
+	}
+	l.left, l.renewal = left, renewal
+}
+
+// parseRateLimit reads how many more requests a server takes, and in how long that is renewed. It says so in Unix seconds by its own
+// clock, which the Date header shows.
+func parseRateLimit(header http.Header, now time.Time) (left int, renewedIn time.Duration, told bool) {
+	left, err := strconv.Atoi(header.Get("X-RateLimit-Remaining")) //nolint:canonicalheader // as Reporter's documentation writes it
+	if err != nil || left < 0 {
+		return 0, 0, false
+	}
+	reset, err := strconv.ParseInt(header.Get("X-RateLimit-Reset"), 10, 64) //nolint:canonicalheader // likewise
+	if err != nil {
+		return 0, 0, false
+	}
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		now = date
+	}
+	renewedIn = min(time.Unix(reset, 0).Sub(now), maxPause)
+	return left, renewedIn, renewedIn > 0
+}
