@@ -50,7 +50,8 @@ func run(ctx context.Context) error {
 		"Without it the certificate is self-signed, and made anew at each start.")
 	flag.StringVar(&probeAddress, "health-probe-bind-address", ":8081", "Address to serve /healthz and /readyz on; 0 turns them off.")
 	flag.BoolVar(&leaderElect, "leader-elect", false, "Elect a leader, so that more than one replica may run: one works, the others stand by.")
-	flag.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 16, "How many ReporterConnections to work on at once.")
+	flag.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 32, "How many ReporterConnections to work on at once, apart from those that wait for an answer of Reporter, "+
+		"which spec.maxInFlight of their ReporterEndpoint bounds. More are of use where the API server is far away, fewer spare it.")
 	flag.DurationVar(&options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
 	flag.Func("allowed-endpoint-hosts", "Host names, separated by commas, that the URLs of ReporterEndpoints may have, of Access Managers too; *.example.com stands for "+
 		"every name below example.com. All are allowed if it is not set.", func(value string) error {
@@ -92,6 +93,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
+	config.QPS = -1 // the API server has its own ways to be fair
 	shutdown := gracefulShutdown
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                        scheme,

@@ -50,6 +50,7 @@ func (r *connectionReconciler) heirOf(ctx context.Context, rc *v1alpha1.Reporter
 		case found.answer == answerDone:
 			prefer(&claims[i])
 		case found.answer != answerAbsent && waitedFor(rc) < proofPatience:
+			found.heldBack = false // nobody calls this one when the other Reporter answers
 			found.detail = "whether a ReporterConnection in another namespace is shown the connection as well cannot be found out: " + found.detail
 			unclear = &found
 		}

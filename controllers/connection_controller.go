@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -49,7 +50,10 @@ type connectionReconciler struct {
 	live          client.Reader
 	access        *accessor
 	events        events.EventRecorder
-	routine       *pacer
+	crew          crew
+	lines         *lines
+	routine       *pacer // of looks at what lives
+	telling       *pacer // of writes that say the same of many
 	checkInterval time.Duration
 	deletions     deletionMemory
 	// suspect has the Reporter of an endpoint checked that behaves otherwise than the endpoint's status says.
@@ -61,6 +65,10 @@ func (r *connectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	// Once a request is sent, its answer is read and acted upon, even while the process is told to end. Every request is
 	// bounded by the endpoint's timeout, and the manager waits for longer than that.
 	ctx = context.WithoutCancel(ctx)
+
+	r.crew.join()
+	defer r.crew.leave()
+	defer r.lines.passed(req)
 
 	var rc v1alpha1.ReporterConnection
 	if err := r.Get(ctx, req.NamespacedName, &rc); err != nil {
@@ -107,24 +115,43 @@ func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.R
 			lane += " unsettled" // what waits to be found does not wait behind what was found
 		}
 		if wait := r.routine.wait(lane, rc.UID, time.Now()); wait > 0 {
-			return ctrl.Result{RequeueAfter: wait}, nil
+			return ctrl.Result{RequeueAfter: wait, Priority: new(handler.LowPriority)}, nil
 		}
 	}
-	r.routine.forget(rc.UID)
-	if to = r.login(ctx, to); to.client == nil {
-		return r.told(ctx, base, rc, jitter(r.tellLive(rc, to.obstacle, nil)))
+	var found finding
+	look := func() { found = r.look(ctx, rc, to) }
+	if to.isDown() {
+		look() // nothing is sent
+	} else if ok, _ := r.inTurn(rc, to, look); !ok {
+		r.routine.now(rc.UID) // its turn has come, and does not end before it has entered
+		return ctrl.Result{RequeueAfter: jitter(slowest)}, nil
 	}
-	connection, err := to.client.Get(ctx, rc.Spec.ConnectionID)
-	found := findingOf(err)
-	r.compare(to.endpoint, found)
+	r.routine.forget(rc.UID)
 	var elder *v1alpha1.ReporterConnection
 	if found.answer == answerDone {
-		observe(rc, connection, to.in)
 		if elder, err = r.elderOf(ctx, rc); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
-	return r.told(ctx, base, rc, jitter(r.tellLive(rc, found, elder)))
+	comeBack := r.tellLive(rc, found, elder)
+	if !isSettled(rc) && !r.awaitAnswer(rc, to) {
+		return ctrl.Result{RequeueAfter: soonest}, nil
+	}
+	return r.told(ctx, base, rc, jitter(comeBack))
+}
+
+// look asks Reporter for the connection of a resource and notes what it shows.
+func (r *connectionReconciler) look(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach) finding {
+	if to = r.login(ctx, to); to.client == nil {
+		return to.obstacle
+	}
+	connection, err := to.client.Get(ctx, rc.Spec.ConnectionID)
+	found := findingOf(err)
+	r.compare(to.endpoint, found)
+	if found.answer == answerDone {
+		observe(rc, connection, to.in)
+	}
+	return found
 }
 
 // tellLive puts what was found into the conditions and returns when to look again.
@@ -160,10 +187,16 @@ func (r *connectionReconciler) tellLive(rc *v1alpha1.ReporterConnection, found f
 	return h.comeBack
 }
 
-// told writes the status, if it says anything new, and comes back after the given time.
+// told writes the status, if it says anything new, and comes back after the given time. What Reporter says to all alike, or does not
+// say, is written at a pace: there may be thousands to tell.
 func (r *connectionReconciler) told(ctx context.Context, base, rc *v1alpha1.ReporterConnection, comeBack time.Duration) (ctrl.Result, error) {
 	rc.Status.ObservedGeneration = rc.Generation
 	if !equality.Semantic.DeepEqual(base.Status, rc.Status) {
+		if isCommon(rc) {
+			if wait := r.telling.wait(endpointKey(rc).String(), rc.UID, time.Now()); wait > 0 {
+				return ctrl.Result{RequeueAfter: min(wait, comeBack)}, nil
+			}
+		}
 		base.UID = "" // so that the patch names the UID, and fails on another resource of the same name
 		if err := r.Status().Patch(ctx, rc, client.MergeFrom(base)); err != nil {
 			return settle(err)
@@ -171,7 +204,21 @@ func (r *connectionReconciler) told(ctx context.Context, base, rc *v1alpha1.Repo
 		ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
 		log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason, "deleting", !rc.DeletionTimestamp.IsZero())
 	}
-	return ctrl.Result{RequeueAfter: comeBack}, nil
+	result := ctrl.Result{RequeueAfter: comeBack}
+	if rc.DeletionTimestamp.IsZero() {
+		result.Priority = new(handler.LowPriority)
+	}
+	return result, nil
+}
+
+// isCommon says whether what is told of a resource holds for all that use the same Reporter.
+func isCommon(rc *v1alpha1.ReporterConnection) bool {
+	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
+	switch ready.Reason {
+	case v1alpha1.ReasonReporterUnavailable, v1alpha1.ReasonRateLimited, v1alpha1.ReasonQueued:
+		return true
+	}
+	return false
 }
 
 // reach is how a connection is reached right now. Without a client there is an obstacle, which a user can mend.
@@ -209,6 +256,35 @@ func (r *connectionReconciler) login(ctx context.Context, to reach) reach {
 	return to
 }
 
+// isDown says whether the Reporter is known not to answer.
+func (to reach) isDown() bool { return to.client != nil && to.client.IsDown() }
+
+// room is for how many requests there is at the same time.
+func (to reach) room() int { return max(1, int(to.endpoint.Spec.MaxInFlight)) }
+
+// awaitAnswer has another pass made when a Reporter that does not answer does again. It says false where that is the case already.
+func (r *connectionReconciler) awaitAnswer(rc *v1alpha1.ReporterConnection, to reach) bool {
+	return !to.isDown() || r.lines.await(to.client.Identity(), to.room(), to.isDown, requestFor(rc), !rc.DeletionTimestamp.IsZero(), time.Now())
+}
+
+// inTurn asks Reporter when there is room for one more request, and says false where there is none now: then another pass is made when
+// it is its turn. stood is how long it has waited for that.
+func (r *connectionReconciler) inTurn(rc *v1alpha1.ReporterConnection, to reach, ask func()) (ok bool, stood time.Duration) {
+	if to.client == nil {
+		ask() // there is nobody to ask
+		return true, 0
+	}
+	reporter := to.client.Identity()
+	ok, stood = r.lines.enter(reporter, to.room(), requestFor(rc), !rc.DeletionTimestamp.IsZero(), time.Now())
+	if ok {
+		defer r.lines.leave(reporter)
+		r.crew.leave()
+		defer r.crew.join()
+		ask()
+	}
+	return ok, stood
+}
+
 func obstructed(endpoint *v1alpha1.ReporterEndpoint, err error) (reach, error) {
 	var o *obstacle
 	if errors.As(err, &o) {
@@ -217,7 +293,8 @@ func obstructed(endpoint *v1alpha1.ReporterEndpoint, err error) (reach, error) {
 	return reach{}, err
 }
 
-// compare has the endpoint looked at where what was just found of its Reporter is not what its status says.
+// compare has the endpoint looked at where what was just found of its Reporter is not what its status says, or nothing was sent
+// because of what was found before: somebody may have asked for an attempt.
 func (r *connectionReconciler) compare(endpoint *v1alpha1.ReporterEndpoint, found finding) {
 	trouble := true
 	switch found.answer {
@@ -227,7 +304,7 @@ func (r *connectionReconciler) compare(endpoint *v1alpha1.ReporterEndpoint, foun
 		return // it says nothing about the rest
 	default:
 	}
-	if trouble == apimeta.IsStatusConditionTrue(endpoint.Status.Conditions, v1alpha1.ConditionReady) {
+	if found.heldBack || trouble == apimeta.IsStatusConditionTrue(endpoint.Status.Conditions, v1alpha1.ConditionReady) {
 		r.suspect(endpoint)
 	}
 }

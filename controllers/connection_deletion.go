@@ -62,24 +62,29 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 			fmt.Sprintf("the connection stays in Reporter, as spec.deletionPolicy of ReporterEndpoint %q says", to.endpoint.Name))
 	}
 	waited := waitedFor(rc)
-	to = r.login(ctx, to)
-	heir, unclear, err := r.heirOf(ctx, rc, to)
+	var a asked
+	ask := func() { a, err = r.askForDeletion(ctx, rc, to) }
+	if to.isDown() {
+		ask() // nothing is sent
+	} else if ok, stood := r.inTurn(rc, to, ask); !ok {
+		h, tell := judgeQueue(to.endpoint, stood)
+		if tell {
+			tellHeld(rc, h)
+		}
+		return r.told(ctx, base, rc, jitter(h.comeBack))
+	}
 	switch {
 	case err != nil:
 		return ctrl.Result{}, err
-	case heir != nil:
-		return r.handOver(ctx, rc, heir)
-	case to.client == nil:
-		return r.told(ctx, base, rc, jitter(tellHeld(rc, judgeHold(to.obstacle, "", waited))))
-	case unclear != nil:
-		return r.told(ctx, base, rc, jitter(tellHeld(rc, judgeHold(*unclear, "", waited))))
+	case a.heir != nil:
+		return r.handOver(ctx, rc, a.heir)
+	case a.held != nil:
+		return r.heldBy(ctx, base, rc, to, judgeHold(*a.held, "", waited))
 	}
 
-	tried := r.attemptDeletion(ctx, rc, to)
-	r.compare(to.endpoint, tried.deletion)
-	v := judgeDeletion(tried, waited)
+	v := judgeDeletion(a.tried, waited)
 	switch {
-	case v.release && (tried.deletion.answer == answerDone || r.deletions.get(rc.UID).sent):
+	case v.release && (a.tried.deletion.answer == answerDone || r.deletions.get(rc.UID).sent):
 		return ctrl.Result{}, r.finish(ctx, rc)
 	case v.release && v.neverSeen:
 		return r.leaveBehind(ctx, rc, corev1.EventTypeWarning, causeAlreadyDeleted,
@@ -87,8 +92,41 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 	case v.release:
 		return r.leaveBehind(ctx, rc, corev1.EventTypeNormal, causeAlreadyDeleted, "the connection was already deleted in Reporter")
 	default:
-		return r.told(ctx, base, rc, jitter(tellHeld(rc, v.hold)))
+		return r.heldBy(ctx, base, rc, to, v.hold)
 	}
+}
+
+// asked is what came of asking for a deletion: a claim that keeps the connection, something that holds the deletion before it is sent,
+// or an attempt.
+type asked struct {
+	heir  *v1alpha1.ReporterConnection
+	held  *finding
+	tried attempt
+}
+
+// askForDeletion has the connection deleted in Reporter, unless another resource claims it.
+func (r *connectionReconciler) askForDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach) (asked, error) {
+	to = r.login(ctx, to)
+	heir, unclear, err := r.heirOf(ctx, rc, to)
+	switch {
+	case err != nil, heir != nil:
+		return asked{heir: heir}, err
+	case to.client == nil:
+		return asked{held: &to.obstacle}, nil
+	case unclear != nil:
+		return asked{held: unclear}, nil
+	}
+	tried := r.attemptDeletion(ctx, rc, to)
+	r.compare(to.endpoint, tried.deletion)
+	return asked{tried: tried}, nil
+}
+
+// heldBy tells what holds a deletion. Where it is that Reporter does not answer, the deletion is called when it does again.
+func (r *connectionReconciler) heldBy(ctx context.Context, base, rc *v1alpha1.ReporterConnection, to reach, h hold) (ctrl.Result, error) {
+	if !r.awaitAnswer(rc, to) {
+		return ctrl.Result{RequeueAfter: soonest}, nil
+	}
+	return r.told(ctx, base, rc, jitter(tellHeld(rc, h)))
 }
 
 // isCurrent says whether the endpoint in the cache is what the API server has. Nothing orders the caches of two kinds: a brake that
@@ -186,28 +224,28 @@ func countLeftBehind(logger logr.Logger, rc *v1alpha1.ReporterConnection, cause 
 }
 
 // tellHeld puts a hold into the conditions and returns when to come back. DeletionBlocked keeps its lastTransitionTime through
-// changes of reason, as it is the start of the wait, but for one: a wait for a person says nothing about the one that follows.
+// changes of reason, as it is the start of the wait, but where the wait so far says nothing about the one that follows.
 func tellHeld(rc *v1alpha1.ReporterConnection, h hold) time.Duration {
 	setReady(rc, metav1.ConditionFalse, h)
 	before := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
-	if before != nil && isBrake(before.Reason) && !isBrake(h.reason) {
+	if before != nil && isApart(before.Reason) && !isApart(h.reason) {
 		apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
 	}
 	setCondition(rc, v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, h)
 	return h.comeBack
 }
 
-// waitedFor is how long a deletion has been held by anything but a person.
+// waitedFor is how long a deletion has been held by Reporter, or by what is in the way to it.
 func waitedFor(rc *v1alpha1.ReporterConnection) time.Duration {
 	blocked := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
-	if blocked == nil || isBrake(blocked.Reason) {
+	if blocked == nil || isApart(blocked.Reason) {
 		return 0
 	}
 	return time.Since(blocked.LastTransitionTime.Time)
 }
 
 // isBrake says whether a reason is a person's doing.
-func isBrake(reason string) bool {
+func isApart(reason string) bool {
 	switch reason {
 	case v1alpha1.ReasonDeletionProtected, v1alpha1.ReasonSuspended, v1alpha1.ReasonDeletionDelayed:
 		return true

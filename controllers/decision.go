@@ -38,6 +38,8 @@ type finding struct {
 	detail string
 	// retryAfter is when to come back, if Reporter said so.
 	retryAfter time.Duration
+	// heldBack says that nothing was sent, as Reporter is known not to answer.
+	heldBack bool
 }
 
 // attempt is all that the decision about a deletion looks at.
@@ -210,10 +212,27 @@ func varying(reason, message string, comeBack time.Duration) hold {
 	return hold{reason: reason, message: message, comeBack: comeBack, fickle: true}
 }
 
-// asTold comes back when Reporter said, within bounds, or else in proportion.
+// asTold comes back when Reporter said, within bounds, or else in proportion. Who is called when Reporter answers again need not look
+// before.
 func asTold(f finding, waited time.Duration) time.Duration {
-	if f.retryAfter == 0 {
+	switch {
+	case f.heldBack:
+		return slowest
+	case f.retryAfter == 0:
 		return proportional(waited)
+	default:
+		return min(max(f.retryAfter, soonest), slowest)
 	}
-	return min(max(f.retryAfter, soonest), slowest)
+}
+
+// patience is how long a deletion stands in line for Reporter before it says so.
+const patience = time.Minute
+
+// judgeQueue says whether to tell of a deletion that stands in line, and when to look again in case that it is not called.
+func judgeQueue(endpoint *v1alpha1.ReporterEndpoint, stood time.Duration) (h hold, tell bool) {
+	if stood < patience {
+		return hold{comeBack: patience}, false
+	}
+	return held(v1alpha1.ReasonQueued, fmt.Sprintf("as many requests to this Reporter are under way as spec.maxInFlight of ReporterEndpoint %q allows (%d). "+
+		"The deletion goes on by itself when it is its turn", endpoint.Name, endpoint.Spec.MaxInFlight), slowest), true
 }

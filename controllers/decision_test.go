@@ -126,7 +126,7 @@ func TestProportional(t *testing.T) {
 }
 
 func TestPacer(t *testing.T) {
-	p, start := newPacer(), time.Unix(1000, 0)
+	p, start := newPacer(time.Second), time.Unix(1000, 0)
 	at := func(after time.Duration) time.Time { return start.Add(after) }
 	wait := func(reporter, resource string, now time.Time, want time.Duration) {
 		t.Helper()

@@ -55,6 +55,8 @@ const slowestProbe = time.Minute
 
 // Reconcile checks the Reporter of one endpoint.
 func (r *endpointReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	ctx = context.WithoutCancel(ctx) // as with connections
+
 	var endpoint v1alpha1.ReporterEndpoint
 	if err := r.Get(ctx, req.NamespacedName, &endpoint); err != nil {
 		r.suspected.Delete(req.NamespacedName)
@@ -108,6 +110,7 @@ func (r *endpointReconciler) tell(endpoint *v1alpha1.ReporterEndpoint, found fin
 		if !apimeta.IsStatusConditionTrue(endpoint.Status.Conditions, v1alpha1.ConditionReady) {
 			waited = waitedSince(endpoint.Status.Conditions, v1alpha1.ConditionReady)
 		}
+		found.heldBack = false // the one who looks is not called
 		h := judgeHold(found, "", waited)
 		comeBack = min(h.comeBack, slowestProbe)
 		known := apimeta.FindStatusCondition(endpoint.Status.Conditions, v1alpha1.ConditionReady)

@@ -9,32 +9,37 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// routinePace is the least time between two routine checks of connections in the same Reporter.
-const routinePace = time.Second
+const (
+	// routinePace is the least time between two routine checks of connections in the same Reporter.
+	routinePace = time.Second
+	// tellingPace is the least time between two writes that say of resources of the same endpoint what holds for all of them.
+	tellingPace = 20 * time.Millisecond
+)
 
-// pacer gives each routine check its turn, so that neither many resources nor a restart make a burst of them. What it holds
+// pacer gives each resource its turn, so that neither many of them nor a restart make a burst of what is done for each. What it holds
 // is worth nothing after a restart: every resource then books a turn again.
 type pacer struct {
+	pace   time.Duration
 	mu     sync.Mutex
-	last   map[string]time.Time    // by Reporter: the last turn given
+	last   map[string]time.Time    // by lane: the last turn given
 	booked map[types.UID]time.Time // by resource: the turn it waits for
 }
 
-func newPacer() *pacer {
-	return &pacer{last: map[string]time.Time{}, booked: map[types.UID]time.Time{}}
+func newPacer(pace time.Duration) *pacer {
+	return &pacer{pace: pace, last: map[string]time.Time{}, booked: map[types.UID]time.Time{}}
 }
 
 // wait returns how long a resource has to wait for its turn, 0 if it is now. A turn that has come is used up.
-func (p *pacer) wait(reporter string, resource types.UID, now time.Time) time.Duration {
+func (p *pacer) wait(lane string, resource types.UID, now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	turn, waits := p.booked[resource]
 	if !waits {
 		turn = now
-		if next := p.last[reporter].Add(routinePace); next.After(now) {
+		if next := p.last[lane].Add(p.pace); next.After(now) {
 			turn = next
 		}
-		p.last[reporter] = turn
+		p.last[lane] = turn
 	}
 	if turn.After(now) {
 		p.booked[resource] = turn

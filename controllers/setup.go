@@ -28,7 +28,8 @@ import (
 
 // Options are what an administrator may turn.
 type Options struct {
-	// MaxConcurrentReconciles is how many ReporterConnections, and how many ReporterEndpoints, are worked on at once.
+	// MaxConcurrentReconciles is how many ReporterConnections are worked on at once, apart from those that wait for an answer of
+	// Reporter.
 	MaxConcurrentReconciles int
 	// CheckInterval is how often a live connection, and a Reporter that answers, is looked at again, give or take a tenth.
 	CheckInterval time.Duration
@@ -64,9 +65,11 @@ type operator struct {
 // newOperator makes an operator that reads from c, which may be a cache, and from live where it must not be one. It calls suspect
 // to have an endpoint checked.
 func newOperator(c client.Client, live client.Reader, recorder events.EventRecorder, suspect func(*v1alpha1.ReporterEndpoint), options Options) *operator {
-	access := &accessor{cached: c, live: live, pool: &reporter.Pool{Network: options.Network}}
+	lines := newLines()
+	access := &accessor{cached: c, live: live, pool: &reporter.Pool{Network: options.Network, Recovered: lines.recovered}}
 	return &operator{
-		connections: &connectionReconciler{Client: c, live: live, access: access, events: recorder, routine: newPacer(),
+		connections: &connectionReconciler{Client: c, live: live, access: access, events: recorder,
+			crew: make(crew, options.MaxConcurrentReconciles), lines: lines, routine: newPacer(routinePace), telling: newPacer(tellingPace),
 			checkInterval: options.CheckInterval, suspect: suspect},
 		endpoints:         &endpointReconciler{Client: c, access: access, checkInterval: options.CheckInterval},
 		endpointProtector: &endpointProtector{Client: c, live: live, told: map[types.UID]time.Time{}},
@@ -107,6 +110,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		if w.suspects != nil {
 			builder.WatchesRawSource(source.TypedChannel(suspects, w.suspects))
 		}
+		if w.calls != nil {
+			builder.WatchesRawSource(source.Func(func(_ context.Context, q queue) error {
+				w.calls(q)
+				return nil
+			}))
+		}
 		if err := builder.Complete(w.reconciler); err != nil {
 			return fmt.Errorf("setting up the controller %s: %w", w.name, err)
 		}
@@ -125,25 +134,35 @@ type wiring struct {
 	secrets     handler.TypedEventHandler[*corev1.Secret, reconcile.Request]
 	namespaces  handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request]
 	suspects    handler.TypedEventHandler[*v1alpha1.ReporterEndpoint, reconcile.Request]
+	calls       func(queue) // is given the queue before it is used, to call whose turn it is
 }
+
+const (
+	// waitersPerWorker is how many passes over connections may wait for answers of Reporters, for each that may work. One that hangs
+	// has maxInFlight of them, until its endpoint says that it does not answer.
+	waitersPerWorker = 8
+	// endpointWorkers is how many ReporterEndpoints are checked at the same time. They do nothing but wait.
+	endpointWorkers = 64
+)
 
 // controllers lists the operator's controllers, for the manager and for the simulation alike.
 func (o *operator) controllers(options Options) []wiring {
 	return []wiring{
 		{
 			name: "reporterendpoint", reconciler: o.endpoints,
-			workers:   options.MaxConcurrentReconciles, // one that hangs must not hold up others
-			endpoints: endpointEvents(),
+			workers:   endpointWorkers,
+			endpoints: o.endpoints.endpointEvents(),
 			secrets:   secretEvents(o.endpoints.wakeUsers),
 			suspects:  o.endpoints.suspicions(),
 		},
 		{
 			name: "reporterconnection", reconciler: o.connections,
-			workers:     options.MaxConcurrentReconciles,
+			workers:     options.MaxConcurrentReconciles * waitersPerWorker,
 			connections: o.connections.connectionEvents(),
 			endpoints:   o.connections.endpointEvents(),
 			secrets:     secretEvents(o.connections.wakeUsers),
 			namespaces:  o.connections.namespaceEvents(),
+			calls:       o.connections.lines.callInto,
 		},
 		{
 			name: "reporterendpoint-protection", reconciler: o.endpointProtector, workers: 1,

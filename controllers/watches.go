@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -40,7 +41,7 @@ func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.R
 				q.AddAfter(requestFor(e.Object), time.Duration(random()*float64(proportional(waited))))
 				return
 			}
-			q.Add(requestFor(e.Object))
+			enqueue(q, e.Object, e.IsInInitialList)
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.ReporterConnection], q queue) {
 			deleted := e.ObjectOld.DeletionTimestamp.IsZero() && !e.ObjectNew.DeletionTimestamp.IsZero()
@@ -60,6 +61,8 @@ func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.R
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.ReporterConnection], q queue) {
 			r.wakeClaims(ctx, e.Object, q)
 			r.routine.forget(e.Object.UID)
+			r.telling.forget(e.Object.UID)
+			r.lines.forget(requestFor(e.Object))
 			released := r.deletions.get(e.Object.UID).released
 			r.deletions.forget(e.Object.UID)
 			if !released && e.Object.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
@@ -80,7 +83,7 @@ func heldByReporter(rc *v1alpha1.ReporterConnection) bool {
 	case v1alpha1.ReasonEndpointNotFound, v1alpha1.ReasonInvalidEndpoint, v1alpha1.ReasonSecretNotFound, v1alpha1.ReasonSecretNotGranted:
 		return false
 	}
-	return !isBrake(blocked.Reason)
+	return !isApart(blocked.Reason)
 }
 
 // wakeClaims wakes the other resources that claim a connection, where a change of one changes what they say or wait for: a new
@@ -119,17 +122,36 @@ func (r *endpointReconciler) suspicions() handler.TypedFuncs[*v1alpha1.ReporterE
 	}
 }
 
-// endpointEvents wakes an endpoint for what changes what it says.
-func endpointEvents() handler.TypedFuncs[*v1alpha1.ReporterEndpoint, reconcile.Request] {
+// endpointEvents wakes an endpoint for what changes what it says, and when another one with its URL is Ready again.
+func (r *endpointReconciler) endpointEvents() handler.TypedFuncs[*v1alpha1.ReporterEndpoint, reconcile.Request] {
 	return handler.TypedFuncs[*v1alpha1.ReporterEndpoint, reconcile.Request]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[*v1alpha1.ReporterEndpoint], q queue) {
 			q.Add(requestFor(e.Object))
 		},
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[*v1alpha1.ReporterEndpoint], q queue) {
+		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.ReporterEndpoint], q queue) {
 			if changed(e.ObjectOld, e.ObjectNew) {
 				q.Add(requestFor(e.ObjectNew))
 			}
+			if isReadyAgain(e) {
+				r.wakeSiblings(ctx, e.ObjectNew, q)
+			}
 		},
+	}
+}
+
+// wakeSiblings wakes the endpoints that have not noticed yet that their Reporter answers again.
+func (r *endpointReconciler) wakeSiblings(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint, q queue) {
+	var endpoints v1alpha1.ReporterEndpointList
+	if err := r.List(ctx, &endpoints, client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "Listing endpoints to wake")
+		return
+	}
+	for i := range endpoints.Items {
+		sibling := &endpoints.Items[i]
+		ready := apimeta.FindStatusCondition(sibling.Status.Conditions, v1alpha1.ConditionReady)
+		if sibling.Spec.URL == endpoint.Spec.URL && ready != nil && ready.Reason == v1alpha1.ReasonReporterUnavailable {
+			q.Add(requestFor(sibling))
+		}
 	}
 }
 
@@ -142,19 +164,25 @@ func (r *connectionReconciler) endpointEvents() handler.TypedFuncs[*v1alpha1.Rep
 			}
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.ReporterEndpoint], q queue) {
-			wasReady := apimeta.IsStatusConditionTrue(e.ObjectOld.Status.Conditions, v1alpha1.ConditionReady)
-			isReady := apimeta.IsStatusConditionTrue(e.ObjectNew.Status.Conditions, v1alpha1.ConditionReady)
 			switch {
 			case e.ObjectOld.Generation != e.ObjectNew.Generation:
 				r.wake(ctx, ofEndpoint(e.ObjectNew), q, every)
-			case isReady && !wasReady:
-				r.wake(ctx, ofEndpoint(e.ObjectNew), q, unsettled)
+			case isReadyAgain(e):
+				r.wake(ctx, ofEndpoint(e.ObjectNew), q, func(rc *v1alpha1.ReporterConnection) bool {
+					return unsettled(rc) && !r.lines.stands(requestFor(rc)) // who is in line is called in turn
+				})
 			}
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.ReporterEndpoint], q queue) {
 			r.wake(ctx, ofEndpoint(e.Object), q, every)
 		},
 	}
+}
+
+// isReadyAgain says whether an endpoint is Ready that was not.
+func isReadyAgain(e event.TypedUpdateEvent[*v1alpha1.ReporterEndpoint]) bool {
+	return !apimeta.IsStatusConditionTrue(e.ObjectOld.Status.Conditions, v1alpha1.ConditionReady) &&
+		apimeta.IsStatusConditionTrue(e.ObjectNew.Status.Conditions, v1alpha1.ConditionReady)
 }
 
 func every(*v1alpha1.ReporterConnection) bool { return true }
@@ -176,7 +204,7 @@ func (r *connectionReconciler) wake(ctx context.Context, listed client.ListOptio
 			if unsettled(rc) {
 				r.routine.now(rc.UID)
 			}
-			q.Add(requestFor(rc))
+			enqueue(q, rc, true)
 		}
 	}
 }
@@ -315,6 +343,27 @@ func (r *secretProtector) endpointEvents() handler.TypedFuncs[*v1alpha1.Reporter
 func changed(before, after client.Object) bool {
 	return before.GetUID() != after.GetUID() || before.GetGeneration() != after.GetGeneration() ||
 		before.GetAnnotations()[v1alpha1.RequestedAtAnnotation] != after.GetAnnotations()[v1alpha1.RequestedAtAnnotation]
+}
+
+// enqueue has a resource looked at. Deletions go before what lives, where many are looked at for a common cause.
+func enqueue(q queue, rc *v1alpha1.ReporterConnection, common bool) {
+	enqueueAt(q, requestFor(rc), priorityOf(!common || !rc.DeletionTimestamp.IsZero()))
+}
+
+// priorityOf is that of what somebody waits for, or of the rest.
+func priorityOf(urgent bool) int {
+	if urgent {
+		return 0
+	}
+	return handler.LowPriority
+}
+
+func enqueueAt(q queue, request reconcile.Request, priority int) {
+	if byPriority, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		byPriority.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
+		return
+	}
+	q.Add(request)
 }
 
 func requestFor(object client.Object) reconcile.Request {

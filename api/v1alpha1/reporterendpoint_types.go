@@ -31,6 +31,14 @@ type ReporterEndpointSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m))+$') && duration(self) >= duration('1s') && duration(self) <= duration('60s')",message="must be a duration from 1s to 60s, for example 10s"
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
+	// maxInFlight is how many requests to Reporter about connections may be under way at the same time, from 1 to 64. Endpoints
+	// that name the same Reporter with the same credentials count together. Fewer spare a Reporter that is slow under load.
+	// +optional
+	// +default=16
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=64
+	MaxInFlight int32 `json:"maxInFlight,omitempty"`
+
 	// allowedNamespaces says whose ReporterConnections may use this endpoint, and with it all that its credentials may do in
 	// Reporter. By default those of its own namespace.
 	// +optional

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"container/list"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
+)
+
+// crew bounds how many passes work at the same time. Who waits for an answer of Reporter leaves it meanwhile, so that one that hangs
+// keeps nobody from working on the others.
+type crew chan struct{}
+
+func (c crew) join()  { c <- struct{}{} }
+func (c crew) leave() { <-c }
+
+// lines lets no more requests to a Reporter be under way than its endpoints allow, and none while it does not answer. Who finds no room
+// stands in line, which costs neither a worker nor a look now and then, and is called when it is their turn. What it holds is worth
+// nothing after a restart: all line up anew.
+type lines struct {
+	mu         sync.Mutex
+	queue      queue // to call into
+	byReporter map[reporter.Identity]*line
+	// places are those of all who stand in some line, each in one.
+	places map[reconcile.Request]*place
+	// called are those whose turn it is, until their pass is over. Their room is kept for them.
+	called map[reconcile.Request]*place
+}
+
+// line is that of one Reporter. Deletions go before looks at what lives.
+type line struct {
+	room           int // for requests at the same time, as the endpoint of whoever came last has it
+	underWay       int
+	called         int
+	down           bool
+	deleting, live list.List // of *place
+}
+
+// place is where somebody stands, or stood before they were called.
+type place struct {
+	request  reconcile.Request
+	reporter reporter.Identity
+	deleting bool
+	since    time.Time
+	element  *list.Element
+}
+
+func newLines() *lines {
+	return &lines{byReporter: map[reporter.Identity]*line{}, places: map[reconcile.Request]*place{}, called: map[reconcile.Request]*place{}}
+}
+
+// callInto says where to call whose turn it is. It must be called before anybody stands in line.
+func (l *lines) callInto(q queue) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queue = q
+}
+
+// enter says whether there is room for one more request; then leave must be called after it. Otherwise another pass is made when it
+// is its turn, and stood is for how long it has waited for that.
+func (l *lines) enter(to reporter.Identity, room int, request reconcile.Request, deleting bool, now time.Time) (ok bool, stood time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := l.line(to)
+	in.room = room
+	turn := l.turnAt(to, request)
+	if in.underWay+in.called < room || (turn != nil && in.underWay < room) {
+		l.endTurn(turn)
+		l.remove(request)
+		in.underWay++
+		return true, 0
+	}
+	return false, now.Sub(l.stand(place{request: request, reporter: to, deleting: deleting, since: now}).since)
+}
+
+// leave makes room for the next.
+func (l *lines) leave(to reporter.Identity) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.line(to).underWay--
+	l.advance(to)
+}
+
+// await has another pass made when a Reporter answers again, in its turn. It says false where that is the case already.
+func (l *lines) await(to reporter.Identity, room int, isDown func() bool, request reconcile.Request, deleting bool, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !isDown() { // otherwise, recovered will come after this
+		return false
+	}
+	l.stand(place{request: request, reporter: to, deleting: deleting, since: now})
+	in := l.line(to)
+	in.room, in.down = room, true
+	return true
+}
+
+// recovered calls those who stand in line for a Reporter that answers again.
+func (l *lines) recovered(to reporter.Identity) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.line(to).down = false
+	l.advance(to)
+}
+
+// stands says whether somebody is in line, and will be called.
+func (l *lines) stands(request reconcile.Request) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.places[request] != nil
+}
+
+// passed must be called at the end of each pass: whose turn it was, and did not enter, makes room for the next.
+func (l *lines) passed(request reconcile.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if turn := l.called[request]; turn != nil {
+		l.endTurn(turn)
+		l.advance(turn.reporter)
+	}
+}
+
+// forget takes somebody who is gone out of the line.
+func (l *lines) forget(request reconcile.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.remove(request)
+}
+
+// advance calls as many as there is room for.
+func (l *lines) advance(to reporter.Identity) {
+	in := l.line(to)
+	for !in.down && in.underWay+in.called < in.room {
+		next := in.deleting.Front()
+		if next == nil {
+			next = in.live.Front()
+		}
+		if next == nil {
+			break
+		}
+		p := next.Value.(*place)
+		l.remove(p.request)
+		l.called[p.request] = p
+		in.called++
+		enqueueAt(l.queue, p.request, priorityOf(p.deleting))
+	}
+	if in.underWay+in.called+in.deleting.Len()+in.live.Len() == 0 {
+		delete(l.byReporter, to)
+	}
+}
+
+// stand puts somebody at the end of a line, or leaves them where they are. Whose turn it was goes to the front again.
+func (l *lines) stand(p place) *place {
+	if at := l.places[p.request]; at != nil {
+		if at.reporter == p.reporter && at.deleting == p.deleting {
+			return at
+		}
+		l.remove(p.request)
+	}
+	in := l.line(p.reporter)
+	queue := &in.live
+	if p.deleting {
+		queue = &in.deleting
+	}
+	at := &p
+	if turn := l.turnAt(p.reporter, p.request); turn != nil {
+		l.endTurn(turn)
+		at.since, at.element = turn.since, queue.PushFront(at)
+	} else {
+		at.element = queue.PushBack(at)
+	}
+	l.places[p.request] = at
+	return at
+}
+
+// turnAt returns the place of whose turn it is at a Reporter, nil if it is not. Whose turn it is at another has changed over, and no
+// longer needs that one.
+func (l *lines) turnAt(to reporter.Identity, request reconcile.Request) *place {
+	turn := l.called[request]
+	if turn == nil || turn.reporter == to {
+		return turn
+	}
+	l.endTurn(turn)
+	l.advance(turn.reporter)
+	return nil
+}
+
+func (l *lines) endTurn(turn *place) {
+	if turn != nil {
+		delete(l.called, turn.request)
+		l.line(turn.reporter).called--
+	}
+}
+
+func (l *lines) remove(request reconcile.Request) {
+	at := l.places[request]
+	if at == nil {
+		return
+	}
+	delete(l.places, request)
+	in := l.line(at.reporter)
+	if at.deleting {
+		in.deleting.Remove(at.element)
+	} else {
+		in.live.Remove(at.element)
+	}
+}
+
+func (l *lines) line(of reporter.Identity) *line {
+	in := l.byReporter[of]
+	if in == nil {
+		in = &line{}
+		l.byReporter[of] = in
+	}
+	return in
+}
