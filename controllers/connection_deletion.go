@@ -67,11 +67,7 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 	if to.isDown() {
 		ask() // nothing is sent
 	} else if ok, stood := r.inTurn(rc, to, ask); !ok {
-		h, tell := judgeQueue(to.endpoint, stood)
-		if tell {
-			tellHeld(rc, h)
-		}
-		return r.told(ctx, base, rc, jitter(h.comeBack))
+		return r.queued(ctx, base, rc, to.endpoint, stood)
 	}
 	switch {
 	case err != nil:
@@ -119,6 +115,20 @@ func (r *connectionReconciler) askForDeletion(ctx context.Context, rc *v1alpha1.
 	tried := r.attemptDeletion(ctx, rc, to)
 	r.compare(to.endpoint, tried.deletion)
 	return asked{tried: tried}, nil
+}
+
+// patience is how long a deletion stands in line for Reporter before it says so.
+const patience = time.Minute
+
+// queued leaves a deletion that stands in line, until it is called. If it has stood there for long, it says so, unless it tells already
+// what in Reporter it waits for.
+func (r *connectionReconciler) queued(ctx context.Context, base, rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEndpoint, stood time.Duration) (ctrl.Result, error) {
+	blocked := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
+	if stood < patience || (blocked != nil && !isApart(blocked.Reason)) {
+		return ctrl.Result{RequeueAfter: jitter(patience)}, nil
+	}
+	return r.told(ctx, base, rc, jitter(tellHeld(rc, held(v1alpha1.ReasonQueued, fmt.Sprintf("as many requests to this Reporter are under way as "+
+		"spec.maxInFlight of ReporterEndpoint %q allows (%d). The deletion goes on by itself when it is its turn", endpoint.Name, endpoint.Spec.MaxInFlight), slowest))))
 }
 
 // heldBy tells what holds a deletion. Where it is that Reporter does not answer, the deletion is called when it does again.

@@ -224,15 +224,3 @@ func asTold(f finding, waited time.Duration) time.Duration {
 		return min(max(f.retryAfter, soonest), slowest)
 	}
 }
-
-// patience is how long a deletion stands in line for Reporter before it says so.
-const patience = time.Minute
-
-// judgeQueue says whether to tell of a deletion that stands in line, and when to look again in case that it is not called.
-func judgeQueue(endpoint *v1alpha1.ReporterEndpoint, stood time.Duration) (h hold, tell bool) {
-	if stood < patience {
-		return hold{comeBack: patience}, false
-	}
-	return held(v1alpha1.ReasonQueued, fmt.Sprintf("as many requests to this Reporter are under way as spec.maxInFlight of ReporterEndpoint %q allows (%d). "+
-		"The deletion goes on by itself when it is its turn", endpoint.Name, endpoint.Spec.MaxInFlight), slowest), true
-}

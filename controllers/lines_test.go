@@ -168,7 +168,7 @@ func TestLinesOfAReporterThatIsDown(t *testing.T) {
 func TestLinesAtRandom(t *testing.T) {
 	a, b := identities(t)
 	for seed := range uint64(2000) {
-		random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // to be repeated
+		random := rand.New(rand.NewPCG(seed, 0))
 		queue, l := &calls{}, newLines()
 		l.callInto(queue)
 		isDown := map[reporter.Identity]bool{}

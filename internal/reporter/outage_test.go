@@ -11,9 +11,9 @@ import (
 )
 
 var (
-	noAnswer = &Error{Method: "GET", Path: "/checked", Err: errors.New("connection refused"), kind: kindUnavailable, retryAfter: time.Minute}
-	refusal  = &Error{Method: "GET", Path: "/checked", Status: 401, kind: kindUnauthorized}
-	leftOff  = &Error{Method: "GET", Path: "/checked", Err: context.Canceled, kind: kindUnavailable}
+	errNoAnswer = &Error{Method: "GET", Path: "/checked", Err: errors.New("connection refused"), kind: kindUnavailable, retryAfter: time.Minute}
+	errRefused  = &Error{Method: "GET", Path: "/checked", Status: 401, kind: kindUnauthorized}
+	errLeft     = &Error{Method: "GET", Path: "/checked", Err: context.Canceled, kind: kindUnavailable}
 )
 
 // Told second by second. A Check decides whether anything is sent.
@@ -37,16 +37,16 @@ func TestOutage(t *testing.T) {
 			if (held != nil) != holds || checked != checks || ended != ends {
 				t.Errorf("%s: held %v, %d checks made, %d outages ended; not %t, %d, %d", what, held, checked, ended, holds, checks, ends)
 			}
-			if held != nil && (!held.heldBack || held.retryAfter != 0 || held.Err != noAnswer.Err) {
+			if held != nil && (!held.heldBack || held.retryAfter != 0 || held.Error() != errNoAnswer.Error()) {
 				t.Errorf("%s: it is held with %+v", what, *held)
 			}
 		}
 		expect("at first", false, 0, 0)
-		_ = probe(refusal)
+		_ = probe(errRefused)
 		expect("after an answer, whatever it says", false, 1, 0)
-		_ = probe(leftOff)
+		_ = probe(errLeft)
 		expect("after a Check that was broken off", false, 2, 0)
-		if err := probe(noAnswer); err != noAnswer { //nolint:errorlint // this very one
+		if err := probe(errNoAnswer); err != errNoAnswer { //nolint:errorlint // this very one
 			t.Errorf("a Check without an answer returns %v", err)
 		}
 		expect("after no answer", true, 3, 0)
@@ -56,10 +56,10 @@ func TestOutage(t *testing.T) {
 		expect("right after it", true, 3, 0)
 
 		<-time.After(time.Second)
-		_ = probe(leftOff)
+		_ = probe(errLeft)
 		expect("after a probe that was broken off", true, 4, 0)
 		<-time.After(time.Second)
-		_ = probe(noAnswer)
+		_ = probe(errNoAnswer)
 		expect("after a probe without an answer", true, 5, 0)
 		<-time.After(time.Second)
 		inside := o.probe(func() error {
@@ -71,7 +71,7 @@ func TestOutage(t *testing.T) {
 		}
 		expect("after a probe that held another back", true, 6, 0)
 		<-time.After(time.Second)
-		_ = probe(refusal)
+		_ = probe(errRefused)
 		expect("after a probe that was answered", false, 7, 1)
 		_ = probe(nil)
 		expect("in the end", false, 8, 1)
