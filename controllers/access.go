@@ -93,7 +93,7 @@ func (a *accessor) isCurrent(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 		if !known.at.Before(notBefore) {
 			return known.uid == endpoint.UID && known.generation <= endpoint.Generation, nil
 		}
-		_, err, _ := a.reads.Do(key.String(), func() (any, error) {
+		_, err, _ := a.reads.Do("ReporterEndpoint "+key.String(), func() (any, error) {
 			fresh := confirmation{at: time.Now()}
 			var live v1alpha1.ReporterEndpoint
 			ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
@@ -188,7 +188,8 @@ func (a *accessor) readSecret(ctx context.Context, namespace, name string, value
 	var secret corev1.Secret
 	err := a.cached.Get(ctx, key, &secret)
 	if apierrors.IsNotFound(err) {
-		return a.explainMissing(ctx, key)
+		_, err, _ := a.reads.Do("Secret "+key.String(), func() (any, error) { return nil, a.explainMissing(ctx, key) }) // thousands may miss it
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("reading Secret %s: %w", key, err)
