@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -74,8 +75,8 @@ type pass struct {
 	// sent says that a DELETE was sent; absent, that the resource was released with a warning of a wrong id.
 	sent           bool
 	releasedUnseen types.UID
-	warned         bool
-	failed         bool
+	// failed says that a request about a connection got no answer of Reporter's.
+	failed bool
 }
 
 type passKey struct{}
@@ -93,8 +94,11 @@ func newInstance(h *history, name string) *instance {
 		h.suspects = append(h.suspects, suspicion{i, endpoint})
 	}, options)
 	for _, w := range o.controllers(options) {
-		i.controllers = append(i.controllers, &simulatedController{wiring: w, i: i, untold: map[string][]func(){},
-			queue: &simulatedQueue{items: map[reconcile.Request]*queued{}, busy: map[reconcile.Request]bool{}, failures: map[reconcile.Request]int{}}})
+		c := &simulatedController{wiring: w, i: i, untold: map[string][]func(){}, queue: newSimulatedQueue()}
+		if w.calls != nil {
+			w.calls(c.queue)
+		}
+		i.controllers = append(i.controllers, c)
 	}
 	// Informers list first, and no worker starts before its handlers have been told of what there is.
 	for _, kind := range simulatedKinds {
@@ -251,7 +255,7 @@ func (c *simulatedController) start(request reconcile.Request) {
 		var end finished
 		defer func() {
 			if r := recover(); r != nil {
-				end.panicked = fmt.Sprintf("%v", r)
+				end.panicked = fmt.Sprintf("%v\n%s", r, debug.Stack())
 			}
 			c.i.h.mu.Lock()
 			defer c.i.h.mu.Unlock()
@@ -299,6 +303,10 @@ type simulatedQueue struct {
 type queued struct {
 	ready time.Time // zero for now
 	turn  int
+}
+
+func newSimulatedQueue() *simulatedQueue {
+	return &simulatedQueue{items: map[reconcile.Request]*queued{}, busy: map[reconcile.Request]bool{}, failures: map[reconcile.Request]int{}}
 }
 
 var _ priorityqueue.PriorityQueue[reconcile.Request] = &simulatedQueue{}
@@ -552,6 +560,19 @@ type response struct {
 	body   []byte
 }
 
+// isOfReporter says whether an answer is one that Reporter itself gives about a connection.
+func (r *response) isOfReporter() bool {
+	switch r.status {
+	case http.StatusNoContent, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict:
+		return true
+	case http.StatusOK:
+		return r.header.Get("Content-Type") == "application/json"
+	case http.StatusNotFound:
+		return bytes.Contains(r.body, []byte("FET-1001"))
+	}
+	return false
+}
+
 func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 	var body []byte
 	if request.Body != nil {
@@ -566,18 +587,15 @@ func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 	if trace := httptrace.ContextClientTrace(request.Context()); trace != nil && !errors.Is(err, errRefused) {
 		trace.WroteRequest(httptrace.WroteRequestInfo{})
 	}
-	if p != nil && id != "" && (err != nil || value.(*response).status >= 429) {
+	if p != nil && id != "" && (err != nil || !value.(*response).isOfReporter()) {
 		p.failed = true
 	}
 	if err != nil {
 		return nil, err
 	}
 	answer := value.(*response)
-	if p != nil && id != "" {
+	if p != nil && id != "" && answer.isOfReporter() {
 		p.answers[request.Method] = answer.status
-		if answer.status == http.StatusNotFound && !bytes.Contains(answer.body, []byte("FET-1001")) {
-			p.answers[request.Method] = 0
-		}
 	}
 	return &http.Response{StatusCode: answer.status, Header: answer.header, Body: io.NopCloser(bytes.NewReader(answer.body)), Request: request}, nil
 }

@@ -74,7 +74,9 @@ func (h *history) judgeSend(p *pass, what string) {
 			h.fail("Safety 2: %s deletes %s, which %s/%s claims as well", p, id, claim.Namespace, claim.Name)
 		}
 	}
-	delete(h.unclear, rc.UID)
+	if !p.failed {
+		delete(h.unclear, rc.UID)
+	}
 }
 
 // known lists what an endpoint has been since the deletion was requested, and since a second before the pass began: the operator may
@@ -128,10 +130,11 @@ func (h *history) holds(p *pass, claim, rc *v1alpha1.ReporterConnection) bool {
 	return !(p.failed && held && time.Since(since) >= 10*time.Minute)
 }
 
-// wasRefused says whether a claim's status tells that Reporter did not show it the connection.
+// wasRefused says whether a claim's status tells that Reporter answered, and did not show it the connection.
 func (h *history) wasRefused(claim *v1alpha1.ReporterConnection) bool {
 	for _, c := range claim.Status.Conditions {
-		if c.Type == v1alpha1.ConditionReady && c.ObservedGeneration == claim.Generation && c.Status == metav1.ConditionFalse {
+		if c.Type == "Ready" && c.ObservedGeneration == claim.Generation &&
+			slices.Contains([]string{"ConnectionNotFound", "Unauthorized", "Forbidden", "InvalidConnectionID"}, c.Reason) {
 			return claim.Status.ObservedIn == nil
 		}
 	}
@@ -344,7 +347,7 @@ func (h *history) judgeEnd(f finished) {
 // leadsNowhere says whether a deleted resource waits for a person also when all else is right: its endpoint is gone for good, or
 // its connection was seen where nothing leads any more.
 func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
-	if rc.DeletionTimestamp.IsZero() {
+	if rc.DeletionTimestamp.IsZero() || rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		return false
 	}
 	place := v1alpha1.ObservedIn{URL: "http://" + homeHost, TenantID: "ours"}

@@ -49,6 +49,7 @@ type history struct {
 	launched  int
 	latest    *pass
 	calm      bool
+	hold      func(*call) bool // calls that a scene keeps waiting
 
 	mu       sync.Mutex
 	calls    []*call
@@ -207,7 +208,7 @@ func (h *history) fill(secret *corev1.Secret, tenant string) {
 func (h *history) endpoint(namespace, name string) *v1alpha1.ReporterEndpoint {
 	endpoint := &v1alpha1.ReporterEndpoint{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		Spec: v1alpha1.ReporterEndpointSpec{URL: "http://" + homeHost, Timeout: &metav1.Duration{Duration: 10 * time.Second},
+		Spec: v1alpha1.ReporterEndpointSpec{URL: "http://" + homeHost, Timeout: &metav1.Duration{Duration: 10 * time.Second}, MaxInFlight: []int32{16, 1, 2}[h.draw(3)],
 			AllowedNamespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.FromSame}, DeletionPolicy: v1alpha1.DeletionPolicyDelete},
 	}
 	switch h.auth {
@@ -304,7 +305,7 @@ func (h *history) observe() {
 	slices.SortStableFunc(h.finished, func(a, b finished) int { return compareStrings(a.pass.String(), b.pass.String()) })
 	for _, f := range h.finished {
 		if f.panicked != "" {
-			h.fail("%s panicked: %s", f.pass, f.panicked)
+			h.fail("Panic: %s: %s", f.pass, f.panicked)
 		}
 		if !f.pass.controller.i.dead {
 			h.say("%s ends: %v, %v", f.pass, f.result.RequeueAfter, f.err)
@@ -337,7 +338,7 @@ func (h *history) observe() {
 func (h *history) machinery() bool {
 	var possible []func()
 	for _, c := range h.calls {
-		if (c.i.paused || c.abandoned) && (c.acted || c.local) {
+		if (c.i.paused || c.abandoned) && (c.acted || c.local) || h.hold != nil && h.hold(c) {
 			continue
 		}
 		if c.pass != nil && c.pass == h.latest && !c.abandoned {
@@ -902,6 +903,10 @@ func (h *history) heal() {
 			h.must(h.api.delete(connectionKind, client.ObjectKeyFromObject(object)))
 		}
 	}
+}
+
+// letGo takes the way out for whatever waits for a person.
+func (h *history) letGo() {
 	for _, object := range h.api.list(connectionKind) {
 		if rc := object.(*v1alpha1.ReporterConnection); h.leadsNowhere(rc) {
 			h.say("somebody lets ReporterConnection %s go", client.ObjectKeyFromObject(rc))
@@ -933,6 +938,7 @@ func (h *history) finish() {
 		}
 		revision := h.api.revision
 		h.collect()
+		h.letGo()
 		if h.api.revision != revision {
 			continue
 		}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
+)
+
+// A scene is a history in which nothing goes wrong but what it says. Those here were found by the simulation, or are too rare for it.
+func scene(t *testing.T, play func(t *testing.T, h *history)) {
+	t.Helper()
+	predictable(t)
+	synctest.Test(t, func(t *testing.T) {
+		h := &history{tape: []int{}, tracing: true, calm: true}
+		h.began = time.Now()
+		h.set()
+		h.launch()
+		h.settle()
+		play(t, h)
+		for len(h.instances) > 0 {
+			h.kill(h.instances[0])
+		}
+		if h.failure != "" {
+			t.Error(h.failure)
+		}
+		if t.Failed() {
+			for _, line := range h.trace {
+				t.Log(line)
+			}
+		}
+	})
+}
+
+// settle lets everything happen that can without time passing.
+func (h *history) settle() {
+	for h.observe(); h.machinery(); {
+		h.observe()
+	}
+}
+
+// wait lets time pass, and what becomes due meanwhile happen.
+func (h *history) wait(d time.Duration) {
+	h.settle()
+	for end := time.Now().Add(d); time.Now().Before(end); h.settle() {
+		due, found := h.nextDue()
+		if !found || due.After(end) {
+			due = end
+		}
+		h.pass(max(time.Until(due), time.Millisecond))
+	}
+}
+
+// claim creates a ReporterConnection.
+func (h *history) claim(namespace, name, id string) client.ObjectKey {
+	h.must(h.api.create(&v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: id, DeletionPolicy: v1alpha1.DeletionPolicyDelete, EndpointRef: v1alpha1.EndpointReference{Name: "default"}}}))
+	return client.ObjectKey{Namespace: namespace, Name: name}
+}
+
+// reason is that of a resource's Ready condition; "gone" once there is no such resource.
+func (h *history) reason(key client.ObjectKey) string {
+	object, err := h.api.get(connectionKind, key)
+	if err != nil {
+		return "gone"
+	}
+	ready := apimeta.FindStatusCondition(object.(*v1alpha1.ReporterConnection).Status.Conditions, "Ready")
+	if ready == nil {
+		return ""
+	}
+	return ready.Reason
+}
+
+func (h *history) homeReporter() *reportertest.Reporter { return h.reporters[homeHost].Reporter }
+
+func expect[T comparable](t *testing.T, what string, got, want T) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+func TestClaimThatGotNoAnswerIsLookedUpBeforeADeletion(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		mend := h.homeReporter().Inject(reportertest.Fault{Method: http.MethodGet, ID: h.ids[0], Do: reportertest.Answer(503, nil, "")})
+		claim := h.claim("b", "claim", h.ids[0])
+		h.settle()
+		expect(t, "the claim", h.reason(claim), "ReporterUnavailable")
+		mend()
+		h.must(h.api.delete(connectionKind, deleted))
+		h.settle()
+		expect(t, "the deleted resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+	})
+}
+
+func TestClaimIsUnclearWhereSomethingElseAnswersForReporter(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		mend := h.homeReporter().Inject(reportertest.Fault{Method: http.MethodGet, ID: h.ids[0], Do: reportertest.LoginPage()})
+		h.claim("b", "claim", h.ids[0])
+		h.must(h.api.delete(connectionKind, deleted))
+		h.settle()
+		expect(t, "the deleted resource", h.reason(deleted), "UnexpectedResponse")
+		mend()
+		h.wait(time.Minute)
+		expect(t, "the deleted resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+	})
+}
+
+func TestPatienceWithAnUnclearClaimBeginsWhenItBecomesUnclear(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		end := h.homeReporter().StartTenantJob("ours", "db-0")
+		h.must(h.api.delete(connectionKind, deleted))
+		h.wait(30 * time.Minute)
+		expect(t, "the deleted resource", h.reason(deleted), "JobInProgress")
+
+		mend := h.homeReporter().Inject(reportertest.Fault{Method: http.MethodGet, ID: h.ids[0], Do: reportertest.Answer(503, nil, "")})
+		h.claim("b", "claim", h.ids[0])
+		end()
+		h.settle()
+		expect(t, "the deleted resource", h.reason(deleted), "ReporterUnavailable")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+		h.wait(25 * time.Minute)
+		mend()
+		expect(t, "the deleted resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+	})
+}
+
+func TestWarningOfAWrongIDDoesNotDependOnALostAnswer(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		theirs := h.ids[3] // alive, but of another tenant
+		h.homeReporter().Inject(reportertest.Fault{ID: theirs, Times: 3, Do: reportertest.Answer(503, nil, "")})
+		deleted := h.claim("a", "deleted", theirs)
+		object, _ := h.api.get(connectionKind, deleted)
+		h.must(h.api.delete(connectionKind, deleted))
+		h.wait(time.Minute)
+		expect(t, "the deleted resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(theirs), true)
+		expect(t, "there is a warning", h.warned[object.GetUID()], true)
+	})
+}
+
+func TestDeletionInLineThatWasNeverLookedAtWaits(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		h.must(h.api.update(h.endpoint("a", "default"), func(o client.Object) { o.(*v1alpha1.ReporterEndpoint).Spec.MaxInFlight = 1 }))
+		h.settle()
+		h.hold = func(c *call) bool { return strings.HasSuffix(c.what, h.ids[0]) }
+		h.claim("a", "slow", h.ids[0])
+		h.settle()
+		deleted := h.claim("a", "deleted", h.ids[1])
+		h.must(h.api.delete(connectionKind, deleted))
+		h.settle()
+		expect(t, "the deleted resource", h.reason(deleted), "")
+		h.hold = nil
+		h.settle()
+		expect(t, "the deleted resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[1]), false)
+	})
+}
+
+func TestDeletionIsRememberedOfAResourceThatTookAnothersPlace(t *testing.T) {
+	r := &connectionReconciler{routine: newPacer(time.Second)}
+	deleted := func(uid types.UID) *v1alpha1.ReporterConnection {
+		return &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{UID: uid, DeletionTimestamp: new(metav1.Now())}}
+	}
+	r.connectionEvents().Update(t.Context(), event.TypedUpdateEvent[*v1alpha1.ReporterConnection]{ObjectOld: deleted("1"), ObjectNew: deleted("2")}, newSimulatedQueue())
+	if _, found := r.deletions.known["2"]; !found {
+		t.Error("nothing is known of its deletion")
+	}
+}
