@@ -5,8 +5,10 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/retry"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,7 +42,7 @@ func dropFinalizer(ctx context.Context, c client.Client, object client.Object, f
 // Reporter. It settles conflicts by itself: what led here is known only now.
 func dropFinalizerAnyway(ctx context.Context, c client.Client, live client.Reader, object client.Object, finalizer string) (dropped bool, err error) {
 	current := object.DeepCopyObject().(client.Object)
-	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+	err = retry.RetryOnConflict(conflictBackoff, func() error {
 		if dropped, err = dropFinalizer(ctx, c, current, finalizer); !apierrors.IsConflict(err) {
 			return err
 		}
@@ -54,6 +56,9 @@ func dropFinalizerAnyway(ctx context.Context, c client.Client, live client.Reade
 	})
 	return dropped, err
 }
+
+// conflictBackoff has no jitter: there are few who write to one object.
+var conflictBackoff = wait.Backoff{Steps: 4, Duration: 10 * time.Millisecond, Factor: 5}
 
 // settle turns the error of a write into what to do about it: nothing where the object is gone, and another look where it has
 // changed.

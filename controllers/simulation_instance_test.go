@@ -396,20 +396,30 @@ func (i *instance) do(ctx context.Context, c *call) (any, error) {
 	if i.dead {
 		return nil, errDead
 	}
-	c.i, c.fresh, c.resume = i, true, make(chan struct{})
+	c.i = i
 	c.pass, _ = ctx.Value(passKey{}).(*pass)
-	i.h.mu.Lock()
-	i.h.calls = append(i.h.calls, c)
-	i.h.mu.Unlock()
+	i.h.park(c)
 	select {
 	case <-c.resume:
 		return c.value, c.err
 	case <-ctx.Done():
-		i.h.mu.Lock()
-		defer i.h.mu.Unlock()
-		c.abandoned = true
-		return nil, ctx.Err()
 	}
+	// Many may time out in the same moment. They go on one by one.
+	late := &call{i: i, pass: c.pass, what: c.what + " is given up", local: true, act: func() (any, error) { return nil, ctx.Err() }}
+	i.h.mu.Lock()
+	c.abandoned = true
+	i.h.mu.Unlock()
+	i.h.park(late)
+	<-late.resume
+	return late.value, late.err
+}
+
+// park leaves a call to the scheduler.
+func (h *history) park(c *call) {
+	c.fresh, c.resume = true, make(chan struct{})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.calls = append(h.calls, c)
 }
 
 // simulatedClient reads from an instance's cache, or from the API server, and writes to that.

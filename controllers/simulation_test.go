@@ -94,7 +94,7 @@ func TestSimulation(t *testing.T) {
 // TestSimulationReplays proves that a history depends on nothing but its seed.
 func TestSimulationReplays(t *testing.T) {
 	predictable(t)
-	for seed := range uint64(20) {
+	for seed := range uint64(50) {
 		first, second := simulate(t, seed+1, nil, true), simulate(t, seed+1, nil, true)
 		if !slices.Equal(first.drawn, second.drawn) || !slices.Equal(first.trace, second.trace) {
 			for n := range min(len(first.trace), len(second.trace)) {
