@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -49,11 +50,14 @@ func (r *connectionReconciler) heirOf(ctx context.Context, rc *v1alpha1.Reporter
 			return nil, nil, err
 		case found.answer == answerDone:
 			prefer(&claims[i])
-		case found.answer != answerAbsent && waitedFor(rc) < proofPatience:
+		case found.answer != answerAbsent:
 			found.heldBack = false // nobody calls this one when the other Reporter answers
 			found.detail = "whether a ReporterConnection in another namespace is shown the connection as well cannot be found out: " + found.detail
 			unclear = &found
 		}
+	}
+	if !r.deletions.isPatient(rc.UID, unclear != nil, time.Now()) {
+		unclear = nil
 	}
 	return heir, unclear, nil
 }
@@ -61,12 +65,12 @@ func (r *connectionReconciler) heirOf(ctx context.Context, rc *v1alpha1.Reporter
 const (
 	// proofTimeout bounds what looking claims up may add to one attempt of a deletion.
 	proofTimeout = 5 * time.Second
-	// proofPatience is how long a deletion is held for claims that cannot be looked up.
+	// proofPatience is how long a deletion is held for claims that cannot be looked up. A restart begins it anew.
 	proofPatience = 10 * time.Minute
 )
 
-// prove finds out whether a claim elsewhere holds at a place: done, if it does; absent, if it does not; unavailable, if there is no
-// answer. What it was shown there before counts, whatever has become of its credentials.
+// prove finds out whether a claim elsewhere holds at a place: done, if it does; absent, if it does not; anything else, if no answer
+// of Reporter's tells. What it was shown there before counts, whatever has become of its credentials.
 func (r *connectionReconciler) prove(ctx context.Context, claim *v1alpha1.ReporterConnection, at reach) (finding, error) {
 	absent := finding{answer: answerAbsent}
 	by, err := r.reach(ctx, claim)
@@ -77,9 +81,9 @@ func (r *connectionReconciler) prove(ctx context.Context, claim *v1alpha1.Report
 	if in != nil && *in == at.in {
 		return finding{answer: answerDone}, nil
 	}
-	// It may not have been looked up yet, or not since its endpoint leads here. One that was, and was not shown the connection, is
-	// nobody's claim.
-	if by.client == nil || (in == nil && isLookedUp(claim)) {
+	// It may not have been looked up yet, or without an answer, or not since its endpoint leads here. One that Reporter answered, and
+	// did not show the connection, is nobody's claim.
+	if by.client == nil || (in == nil && isRefused(claim)) {
 		return absent, nil
 	}
 	tenantID, err := by.client.Login(ctx)
@@ -90,11 +94,24 @@ func (r *connectionReconciler) prove(ctx context.Context, claim *v1alpha1.Report
 		_, err = by.client.Get(ctx, claim.Spec.ConnectionID)
 	}
 	switch found := findingOf(err); found.answer {
-	case answerDone, answerUnavailable, answerRateLimited:
-		return found, nil
-	default:
+	case answerAbsent, answerInvalidID, answerUnauthorized, answerForbidden, answerInvalidEndpoint:
 		return absent, nil // what its credentials do not show it, it has no claim on
+	default:
+		return found, nil
 	}
+}
+
+// isRefused says whether Reporter has answered a look-up under the spec as it is now, and did not show the connection.
+func isRefused(rc *v1alpha1.ReporterConnection) bool {
+	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.ObservedGeneration != rc.Generation {
+		return false
+	}
+	switch ready.Reason {
+	case v1alpha1.ReasonConnectionNotFound, v1alpha1.ReasonUnauthorized, v1alpha1.ReasonForbidden, v1alpha1.ReasonInvalidConnectionID:
+		return true
+	}
+	return false
 }
 
 // elderOf returns the oldest live resource that claims the connection of a younger one too, as far as their status tells, nil if

@@ -66,7 +66,7 @@ func (r *connectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	// bounded by the endpoint's timeout, and the manager waits for longer than that.
 	ctx = context.WithoutCancel(ctx)
 
-	r.crew.join()
+	r.crew.join(ctx)
 	defer r.crew.leave()
 	defer r.lines.passed(req)
 
@@ -122,7 +122,7 @@ func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.R
 	look := func() { found = r.look(ctx, rc, to) }
 	if to.isDown() {
 		look() // nothing is sent
-	} else if ok, _ := r.inTurn(rc, to, look); !ok {
+	} else if ok, _ := r.inTurn(ctx, rc, to, look); !ok {
 		r.routine.now(rc.UID) // its turn has come, and does not end before it has entered
 		return ctrl.Result{RequeueAfter: jitter(slowest)}, nil
 	}
@@ -269,7 +269,7 @@ func (r *connectionReconciler) awaitAnswer(rc *v1alpha1.ReporterConnection, to r
 
 // inTurn asks Reporter when there is room for one more request, and says false where there is none now: then another pass is made when
 // it is its turn. stood is how long it has waited for that.
-func (r *connectionReconciler) inTurn(rc *v1alpha1.ReporterConnection, to reach, ask func()) (ok bool, stood time.Duration) {
+func (r *connectionReconciler) inTurn(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach, ask func()) (ok bool, stood time.Duration) {
 	if to.client == nil {
 		ask() // there is nobody to ask
 		return true, 0
@@ -279,7 +279,7 @@ func (r *connectionReconciler) inTurn(rc *v1alpha1.ReporterConnection, to reach,
 	if ok {
 		defer r.lines.leave(reporter)
 		r.crew.leave()
-		defer r.crew.join()
+		defer r.crew.join(ctx)
 		ask()
 	}
 	return ok, stood

@@ -50,7 +50,9 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 	if h, held := judgeBrakes(rc, to.endpoint, time.Now()); held && !retained {
 		return r.told(ctx, base, rc, tellHeld(rc, h))
 	}
+	r.crew.leave() // many may wait for one answer of the API server
 	current, err := r.isCurrent(ctx, rc, to.endpoint)
+	r.crew.join(ctx)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -66,7 +68,7 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 	ask := func() { a, err = r.askForDeletion(ctx, rc, to) }
 	if to.isDown() {
 		ask() // nothing is sent
-	} else if ok, stood := r.inTurn(rc, to, ask); !ok {
+	} else if ok, stood := r.inTurn(ctx, rc, to, ask); !ok {
 		return r.queued(ctx, base, rc, to.endpoint, stood)
 	}
 	switch {
@@ -80,7 +82,7 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 
 	v := judgeDeletion(a.tried, waited)
 	switch {
-	case v.release && (a.tried.deletion.answer == answerDone || r.deletions.get(rc.UID).sent):
+	case v.release && (a.tried.deletion.answer == answerDone || (a.tried.seen && r.deletions.get(rc.UID).sent)):
 		return ctrl.Result{}, r.finish(ctx, rc)
 	case v.release && v.neverSeen:
 		return r.leaveBehind(ctx, rc, corev1.EventTypeWarning, causeAlreadyDeleted,
@@ -169,6 +171,13 @@ func (r *connectionReconciler) handOver(ctx context.Context, rc, heir *v1alpha1.
 
 // attemptDeletion asks Reporter to delete, and where it does not find the connection, whether it really is not there.
 func (r *connectionReconciler) attemptDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach) attempt {
+	if rc.Status.ObservedIn == nil {
+		// What was deleted before it was ever looked at is looked at now: should the answer to DELETE be lost, nothing else tells what
+		// it has deleted from what never was here. Jobs name connections by the configName that this shows, too.
+		if connection, err := to.client.Get(ctx, rc.Spec.ConnectionID); err == nil {
+			observe(rc, connection, to.in)
+		}
+	}
 	seenIn := rc.Status.ObservedIn
 	deletion := to.client.Delete(ctx, rc.Spec.ConnectionID)
 	a := attempt{
@@ -187,11 +196,6 @@ func (r *connectionReconciler) attemptDeletion(ctx context.Context, rc *v1alpha1
 		// The token may have been renewed meanwhile, for another tenant.
 		tenantID, err := to.client.Login(ctx)
 		a.seenHere = a.seenHere && err == nil && tenantID == to.in.TenantID
-	case a.deletion.answer == answerJobInProgress && rc.Status.Connection == nil:
-		// Jobs name connections by configName. What was deleted before it was ever looked at still needs one to tell.
-		if connection, err := to.client.Get(ctx, rc.Spec.ConnectionID); err == nil {
-			observe(rc, connection, to.in)
-		}
 	}
 	if rc.Status.Connection != nil {
 		a.configName = rc.Status.Connection.ConfigName
@@ -277,6 +281,8 @@ type deletionRecord struct {
 	sent, done bool
 	// released says that the finalizer is gone, although the cache may show it for a moment longer.
 	released bool
+	// unclear is since when claims elsewhere cannot be looked up, zero while they can.
+	unclear time.Time
 }
 
 // begin remembers when a deletion was first seen, until it is forgotten.
@@ -310,6 +316,23 @@ func (m *deletionMemory) update(resource types.UID, change func(*deletionRecord)
 		change(&record)
 		m.known[resource] = record
 	}
+}
+
+// isPatient says whether a deletion is to be held for claims that cannot be looked up, if they are unclear now: for proofPatience
+// since they became it, however long it has waited for something else before.
+func (m *deletionMemory) isPatient(resource types.UID, unclear bool, now time.Time) bool {
+	patient := unclear
+	m.update(resource, func(d *deletionRecord) {
+		switch {
+		case !unclear:
+			d.unclear = time.Time{}
+		case d.unclear.IsZero():
+			d.unclear = now
+		default:
+			patient = now.Sub(d.unclear) < proofPatience
+		}
+	})
+	return patient
 }
 
 func (m *deletionMemory) forget(resource types.UID) {

@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"container/list"
+	"context"
 	"sync"
 	"time"
 
@@ -14,10 +15,16 @@ import (
 
 // crew bounds how many passes work at the same time. Who waits for an answer of Reporter leaves it meanwhile, so that one that hangs
 // keeps nobody from working on the others.
-type crew chan struct{}
+type crew interface {
+	join(context.Context) // waits for a place, even if the context has ended
+	leave()
+}
 
-func (c crew) join()  { c <- struct{}{} }
-func (c crew) leave() { <-c }
+// places is a crew of as many as it has room for.
+type places chan struct{}
+
+func (p places) join(context.Context) { p <- struct{}{} }
+func (p places) leave()               { <-p }
 
 // lines lets no more requests to a Reporter be under way than its endpoints allow, and none while it does not answer. Who finds no room
 // stands in line, which costs neither a worker nor a look now and then, and is called when it is their turn. What it holds is worth

@@ -69,7 +69,7 @@ func newOperator(c client.Client, live client.Reader, recorder events.EventRecor
 	access := &accessor{cached: c, live: live, pool: &reporter.Pool{Network: options.Network, Recovered: lines.recovered}}
 	return &operator{
 		connections: &connectionReconciler{Client: c, live: live, access: access, events: recorder,
-			crew: make(crew, options.MaxConcurrentReconciles), lines: lines, routine: newPacer(routinePace), telling: newPacer(tellingPace),
+			crew: make(places, options.MaxConcurrentReconciles), lines: lines, routine: newPacer(routinePace), telling: newPacer(tellingPace),
 			checkInterval: options.CheckInterval, suspect: suspect},
 		endpoints:         &endpointReconciler{Client: c, access: access, checkInterval: options.CheckInterval},
 		endpointProtector: &endpointProtector{Client: c, live: live, told: map[types.UID]time.Time{}},

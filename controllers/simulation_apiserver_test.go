@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -102,20 +103,7 @@ func inOrder(objects map[client.ObjectKey]client.Object) []client.Object {
 }
 
 func byKey(a, b client.Object) int {
-	if a.GetNamespace() != b.GetNamespace() {
-		return compareStrings(a.GetNamespace(), b.GetNamespace())
-	}
-	return compareStrings(a.GetName(), b.GetName())
-}
-
-func compareStrings(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
+	return cmp.Or(cmp.Compare(a.GetNamespace(), b.GetNamespace()), cmp.Compare(a.GetName(), b.GetName()))
 }
 
 func (s *apiServer) create(object client.Object) error {

@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -91,10 +92,13 @@ func newInstance(h *history, name string) *instance {
 	o := newOperator(&simulatedClient{i: i, cached: true}, &simulatedClient{i: i}, recorder{i}, func(endpoint *v1alpha1.ReporterEndpoint) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.suspects = append(h.suspects, suspicion{i, endpoint})
+		if !i.dead {
+			h.suspects = append(h.suspects, suspicion{i, endpoint})
+		}
 	}, options)
+	o.connections.crew = &simulatedCrew{i: i, free: options.MaxConcurrentReconciles}
 	for _, w := range o.controllers(options) {
-		c := &simulatedController{wiring: w, i: i, untold: map[string][]func(){}, queue: newSimulatedQueue()}
+		c := &simulatedController{wiring: w, i: i, untold: map[string][]func(){}, queue: newSimulatedQueue(h)}
 		if w.calls != nil {
 			w.calls(c.queue)
 		}
@@ -294,24 +298,26 @@ func (f finished) settle() {
 type simulatedQueue struct {
 	workqueue.TypedRateLimitingInterface[reconcile.Request] // nil: nobody calls the rest
 
+	h        *history
 	items    map[reconcile.Request]*queued
 	busy     map[reconcile.Request]bool
 	failures map[reconcile.Request]int
-	added    int
 }
 
 type queued struct {
 	ready time.Time // zero for now
-	turn  int
+	turn  int       // of all that happened: what came in the same moment is in the order of the names
 }
 
-func newSimulatedQueue() *simulatedQueue {
-	return &simulatedQueue{items: map[reconcile.Request]*queued{}, busy: map[reconcile.Request]bool{}, failures: map[reconcile.Request]int{}}
+func newSimulatedQueue(h *history) *simulatedQueue {
+	return &simulatedQueue{h: h, items: map[reconcile.Request]*queued{}, busy: map[reconcile.Request]bool{}, failures: map[reconcile.Request]int{}}
 }
 
 var _ priorityqueue.PriorityQueue[reconcile.Request] = &simulatedQueue{}
 
 func (q *simulatedQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...reconcile.Request) {
+	q.h.mu.Lock() // the operator calls who is next in a line
+	defer q.h.mu.Unlock()
 	for _, request := range requests {
 		after := o.After
 		if o.RateLimited {
@@ -331,8 +337,7 @@ func (q *simulatedQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...reconc
 			}
 			continue
 		}
-		q.added++
-		q.items[request] = &queued{ready, q.added}
+		q.items[request] = &queued{ready, q.h.turn}
 	}
 }
 
@@ -367,7 +372,9 @@ func (q *simulatedQueue) ready(now time.Time) []reconcile.Request {
 			requests = append(requests, request)
 		}
 	}
-	slices.SortFunc(requests, func(a, b reconcile.Request) int { return q.items[a].turn - q.items[b].turn })
+	slices.SortFunc(requests, func(a, b reconcile.Request) int {
+		return cmp.Or(q.items[a].turn-q.items[b].turn, cmp.Compare(a.String(), b.String()))
+	})
 	return requests
 }
 
@@ -376,9 +383,11 @@ type call struct {
 	i     *instance
 	pass  *pass // nil for what no single pass asked for
 	what  string
-	local bool // of the cache: nothing can go wrong
+	local bool           // nothing can go wrong, as with the cache
+	crew  *simulatedCrew // that has to have a place free, nil for none
 	write bool
 	http  bool
+	body  string
 	act   func() (any, error)
 
 	fresh     bool // not looked at by the scheduler yet
@@ -405,7 +414,7 @@ func (i *instance) do(ctx context.Context, c *call) (any, error) {
 	case <-ctx.Done():
 	}
 	// Many may time out in the same moment. They go on one by one.
-	late := &call{i: i, pass: c.pass, what: c.what + " is given up", local: true, act: func() (any, error) { return nil, ctx.Err() }}
+	late := &call{i: i, pass: c.pass, what: c.what + " is given up", body: c.body, local: true, act: func() (any, error) { return nil, ctx.Err() }}
 	i.h.mu.Lock()
 	c.abandoned = true
 	i.h.mu.Unlock()
@@ -420,6 +429,23 @@ func (h *history) park(c *call) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls = append(h.calls, c)
+}
+
+// simulatedCrew is a crew whose places the scheduler gives away: many may want one in the same moment, once a login that they share is
+// over.
+type simulatedCrew struct {
+	i    *instance
+	free int
+}
+
+func (c *simulatedCrew) join(ctx context.Context) {
+	_, _ = c.i.do(ctx, &call{what: "a place", local: true, crew: c, act: func() (any, error) { c.free--; return nil, nil }})
+}
+
+func (c *simulatedCrew) leave() {
+	c.i.h.mu.Lock()
+	defer c.i.h.mu.Unlock()
+	c.free++
 }
 
 // simulatedClient reads from an instance's cache, or from the API server, and writes to that.
@@ -591,7 +617,7 @@ func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	p, _ := request.Context().Value(passKey{}).(*pass)
 	_, id, _ := strings.Cut(request.URL.Path, "/v1/management/connections/")
-	c := &call{what: request.Method + " " + request.URL.Host + request.URL.Path, http: true, write: request.Method == http.MethodDelete}
+	c := &call{what: request.Method + " " + request.URL.Host + request.URL.Path, http: true, write: request.Method == http.MethodDelete, body: string(body)}
 	c.act = func() (any, error) { return n.i.h.exchange(request, id, body), nil }
 	value, err := n.i.do(request.Context(), c)
 	if trace := httptrace.ContextClientTrace(request.Context()); trace != nil && !errors.Is(err, errRefused) {

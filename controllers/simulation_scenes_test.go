@@ -183,7 +183,7 @@ func TestDeletionIsRememberedOfAResourceThatTookAnothersPlace(t *testing.T) {
 	deleted := func(uid types.UID) *v1alpha1.ReporterConnection {
 		return &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{UID: uid, DeletionTimestamp: new(metav1.Now())}}
 	}
-	r.connectionEvents().Update(t.Context(), event.TypedUpdateEvent[*v1alpha1.ReporterConnection]{ObjectOld: deleted("1"), ObjectNew: deleted("2")}, newSimulatedQueue())
+	r.connectionEvents().Update(t.Context(), event.TypedUpdateEvent[*v1alpha1.ReporterConnection]{ObjectOld: deleted("1"), ObjectNew: deleted("2")}, newSimulatedQueue(&history{}))
 	if _, found := r.deletions.known["2"]; !found {
 		t.Error("nothing is known of its deletion")
 	}

@@ -99,7 +99,8 @@ func TestSimulationReplays(t *testing.T) {
 		if !slices.Equal(first.drawn, second.drawn) || !slices.Equal(first.trace, second.trace) {
 			for n := range min(len(first.trace), len(second.trace)) {
 				if first.trace[n] != second.trace[n] {
-					t.Fatalf("seed %d plays differently the second time:\n%s\n%s", seed+1, first.trace[n], second.trace[n])
+					t.Fatalf("seed %d plays differently the second time:\n%s\n\nor\n%s", seed+1,
+						strings.Join(first.trace[max(0, n-20):min(n+3, len(first.trace))], "\n"), strings.Join(second.trace[n:min(n+3, len(second.trace))], "\n"))
 				}
 			}
 			t.Fatalf("seed %d plays differently the second time", seed+1)

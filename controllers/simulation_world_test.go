@@ -4,6 +4,7 @@ package controllers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -48,6 +49,7 @@ type history struct {
 	instances []*instance
 	launched  int
 	latest    *pass
+	turn      int
 	calm      bool
 	hold      func(*call) bool // calls that a scene keeps waiting
 
@@ -240,10 +242,12 @@ func (h *history) kill(i *instance) {
 			orphan := *c
 			orphan.abandoned = true
 			h.resume(c, nil, errDead)
+			synctest.Wait()
 			h.calls = append(h.calls, &orphan)
 		}
 	}
 	h.instances = slices.DeleteFunc(h.instances, func(other *instance) bool { return other == i })
+	h.suspects = slices.DeleteFunc(h.suspects, func(s suspicion) bool { return s.i == i })
 	synctest.Wait()
 }
 
@@ -302,7 +306,8 @@ func (h *history) nextDue() (due time.Time, found bool) {
 // observe waits until all that runs has come to a halt, and looks at what it has done meanwhile.
 func (h *history) observe() {
 	synctest.Wait()
-	slices.SortStableFunc(h.finished, func(a, b finished) int { return compareStrings(a.pass.String(), b.pass.String()) })
+	h.turn++
+	slices.SortStableFunc(h.finished, func(a, b finished) int { return cmp.Compare(a.pass.String(), b.pass.String()) })
 	for _, f := range h.finished {
 		if f.panicked != "" {
 			h.fail("Panic: %s: %s", f.pass, f.panicked)
@@ -315,12 +320,10 @@ func (h *history) observe() {
 	}
 	h.finished = nil
 	h.calls = slices.DeleteFunc(h.calls, func(c *call) bool { return c.abandoned && (c.acted || !c.write) })
-	slices.SortStableFunc(h.calls, func(a, b *call) int {
-		if a.fresh && b.fresh {
-			return compareStrings(a.what, b.what)
-		}
-		return 0
-	})
+	fresh := slices.IndexFunc(h.calls, func(c *call) bool { return c.fresh })
+	if fresh >= 0 { // those that came in the same moment, in an order that is always the same
+		slices.SortStableFunc(h.calls[fresh:], func(a, b *call) int { return cmp.Compare(a.by()+a.what+a.body, b.by()+b.what+b.body) })
+	}
 	for _, c := range h.calls {
 		if c.fresh {
 			c.fresh = false
@@ -330,7 +333,7 @@ func (h *history) observe() {
 		}
 	}
 	slices.SortStableFunc(h.suspects, func(a, b suspicion) int {
-		return compareStrings(a.i.name+"/"+a.endpoint.Namespace+"/"+a.endpoint.Name, b.i.name+"/"+b.endpoint.Namespace+"/"+b.endpoint.Name)
+		return cmp.Compare(a.i.name+"/"+a.endpoint.Namespace+"/"+a.endpoint.Name, b.i.name+"/"+b.endpoint.Namespace+"/"+b.endpoint.Name)
 	})
 }
 
@@ -338,7 +341,7 @@ func (h *history) observe() {
 func (h *history) machinery() bool {
 	var possible []func()
 	for _, c := range h.calls {
-		if (c.i.paused || c.abandoned) && (c.acted || c.local) || h.hold != nil && h.hold(c) {
+		if (c.i.paused || c.abandoned) && (c.acted || c.local) || c.crew != nil && c.crew.free <= 0 || h.hold != nil && h.hold(c) {
 			continue
 		}
 		if c.pass != nil && c.pass == h.latest && !c.abandoned {

@@ -44,8 +44,7 @@ func (r *connectionReconciler) connectionEvents() handler.TypedFuncs[*v1alpha1.R
 			enqueue(q, e.Object, e.IsInInitialList)
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.ReporterConnection], q queue) {
-			deleted := e.ObjectOld.DeletionTimestamp.IsZero() && !e.ObjectNew.DeletionTimestamp.IsZero()
-			if deleted {
+			if !e.ObjectNew.DeletionTimestamp.IsZero() {
 				r.deletions.begin(e.ObjectNew.UID)
 			}
 			if e.ObjectOld.Generation != e.ObjectNew.Generation || !reflect.DeepEqual(e.ObjectOld.Status.ObservedIn, e.ObjectNew.Status.ObservedIn) {
