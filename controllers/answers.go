@@ -16,7 +16,7 @@ func findingOf(err error) finding {
 	if err == nil {
 		return finding{answer: answerDone}
 	}
-	return finding{answer: answerOf(err), detail: detailOf(err), retryAfter: reporter.RetryAfter(err), heldBack: reporter.IsHeldBack(err)}
+	return finding{answer: answerOf(err), detail: detailOf(err), retryAfter: reporter.RetryAfter(err), heldBack: reporter.IsHeldBack(err), paced: reporter.IsPaced(err)}
 }
 
 func answerOf(err error) answer {

@@ -51,7 +51,7 @@ func (r *connectionReconciler) heirOf(ctx context.Context, rc *v1alpha1.Reporter
 		case found.answer == answerDone:
 			prefer(&claims[i])
 		case found.answer != answerAbsent:
-			found.heldBack = false // nobody calls this one when the other Reporter answers
+			found.heldBack, found.paced = false, false // nobody calls this one when the other's credentials can be used again
 			found.detail = "whether a ReporterConnection in another namespace is shown the connection as well cannot be found out: " + found.detail
 			unclear = &found
 		}

@@ -17,7 +17,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -62,25 +61,29 @@ type connectionReconciler struct {
 
 // Reconcile makes one pass over one resource.
 func (r *connectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	r.crew.join(ctx)
+	defer r.crew.leave()
+	defer r.lines.begin(req)()
+	if ctx.Err() != nil {
+		return ctrl.Result{}, nil // the process ends: nothing is begun
+	}
 	// Once a request is sent, its answer is read and acted upon, even while the process is told to end. Every request is
 	// bounded by the endpoint's timeout, and the manager waits for longer than that.
 	ctx = context.WithoutCancel(ctx)
-
-	r.crew.join(ctx)
-	defer r.crew.leave()
-	defer r.lines.passed(req)
 
 	var rc v1alpha1.ReporterConnection
 	if err := r.Get(ctx, req.NamespacedName, &rc); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if !rc.DeletionTimestamp.IsZero() {
-		return r.reconcileDeletion(ctx, &rc)
+	deleting := !rc.DeletionTimestamp.IsZero()
+	result, err := ctrl.Result{}, error(nil)
+	if deleting {
+		result, err = r.reconcileDeletion(ctx, &rc)
+	} else {
+		result, err = r.reconcileLive(ctx, &rc)
 	}
-	if err := r.ensureFinalizer(ctx, &rc); err != nil {
-		return settle(err)
-	}
-	return r.reconcileLive(ctx, &rc)
+	result.Priority = new(priorityOf(deleting))
+	return result, err
 }
 
 // ensureFinalizer makes the finalizer say what the deletion policy says, before anything is asked of Reporter: from then on
@@ -104,6 +107,9 @@ func (r *connectionReconciler) ensureFinalizer(ctx context.Context, rc *v1alpha1
 
 // reconcileLive looks the connection up and tells what was found.
 func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterConnection) (ctrl.Result, error) {
+	if err := r.ensureFinalizer(ctx, rc); err != nil {
+		return settle(err)
+	}
 	base := rc.DeepCopy()
 	to, err := r.reach(ctx, rc)
 	if err != nil {
@@ -115,14 +121,12 @@ func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.R
 			lane += " unsettled" // what waits to be found does not wait behind what was found
 		}
 		if wait := r.routine.wait(lane, rc.UID, time.Now()); wait > 0 {
-			return ctrl.Result{RequeueAfter: wait, Priority: new(handler.LowPriority)}, nil
+			return ctrl.Result{RequeueAfter: wait}, nil
 		}
 	}
 	var found finding
-	look := func() { found = r.look(ctx, rc, to) }
-	if to.isDown() {
-		look() // nothing is sent
-	} else if ok, _ := r.inTurn(ctx, rc, to, look); !ok {
+	ok, _ := r.inTurn(ctx, rc, to, func(to reach) { found = r.look(ctx, rc, to) })
+	if !ok {
 		r.routine.now(rc.UID) // its turn has come, and does not end before it has entered
 		return ctrl.Result{RequeueAfter: jitter(slowest)}, nil
 	}
@@ -134,8 +138,10 @@ func (r *connectionReconciler) reconcileLive(ctx context.Context, rc *v1alpha1.R
 		}
 	}
 	comeBack := r.tellLive(rc, found, elder)
-	if !isSettled(rc) && !r.awaitAnswer(rc, to) {
-		return ctrl.Result{RequeueAfter: soonest}, nil
+	if !isSettled(rc) {
+		if comeBack, ok = r.lineUp(rc, to, found.paced, comeBack); !ok {
+			return ctrl.Result{RequeueAfter: soonest}, nil
+		}
 	}
 	return r.told(ctx, base, rc, jitter(comeBack))
 }
@@ -204,11 +210,7 @@ func (r *connectionReconciler) told(ctx context.Context, base, rc *v1alpha1.Repo
 		ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
 		log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason, "deleting", !rc.DeletionTimestamp.IsZero())
 	}
-	result := ctrl.Result{RequeueAfter: comeBack}
-	if rc.DeletionTimestamp.IsZero() {
-		result.Priority = new(handler.LowPriority)
-	}
-	return result, nil
+	return ctrl.Result{RequeueAfter: comeBack}, nil
 }
 
 // isCommon says whether what is told of a resource holds for all that use the same Reporter.
@@ -248,41 +250,61 @@ func (r *connectionReconciler) login(ctx context.Context, to reach) reach {
 	}
 	tenantID, err := to.client.Login(ctx)
 	if err != nil {
-		found := findingOf(err)
-		r.compare(to.endpoint, found)
-		return reach{endpoint: to.endpoint, obstacle: found}
+		return r.obstructedBy(to.endpoint, err)
 	}
 	to.in = v1alpha1.ObservedIn{URL: to.client.URL(), TenantID: tenantID}
 	return to
 }
 
-// isDown says whether the Reporter is known not to answer.
-func (to reach) isDown() bool { return to.client != nil && to.client.IsDown() }
-
-// room is for how many requests there is at the same time.
-func (to reach) room() int { return max(1, int(to.endpoint.Spec.MaxInFlight)) }
-
-// awaitAnswer has another pass made when a Reporter that does not answer does again. It says false where that is the case already.
-func (r *connectionReconciler) awaitAnswer(rc *v1alpha1.ReporterConnection, to reach) bool {
-	return !to.isDown() || r.lines.await(to.client.Identity(), to.room(), to.isDown, requestFor(rc), !rc.DeletionTimestamp.IsZero(), time.Now())
+// place is where a resource stands in line for a Reporter.
+func (to reach) place(rc *v1alpha1.ReporterConnection) place {
+	return place{request: requestFor(rc), reporter: to.client.Identity(), room: max(1, int(to.endpoint.Spec.MaxInFlight)),
+		deleting: !rc.DeletionTimestamp.IsZero(), since: time.Now()}
 }
 
-// inTurn asks Reporter when there is room for one more request, and says false where there is none now: then another pass is made when
-// it is its turn. stood is how long it has waited for that.
-func (r *connectionReconciler) inTurn(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach, ask func()) (ok bool, stood time.Duration) {
+// inTurn calls ask if there is room for one more request to Reporter. Otherwise it returns false, and another pass is made when it is its
+// turn; stood is how long it has waited for that. Where there is nobody to ask, or one who is known not to answer, ask is told so.
+func (r *connectionReconciler) inTurn(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach, ask func(reach)) (ok bool, stood time.Duration) {
 	if to.client == nil {
-		ask() // there is nobody to ask
+		ask(to)
 		return true, 0
 	}
-	reporter := to.client.Identity()
-	ok, stood = r.lines.enter(reporter, to.room(), requestFor(rc), !rc.DeletionTimestamp.IsZero(), time.Now())
-	if ok {
-		defer r.lines.leave(reporter)
-		r.crew.leave()
+	if err := to.client.Outage(); err != nil {
+		ask(r.obstructedBy(to.endpoint, err))
+		return true, 0
+	}
+	at := to.place(rc)
+	if ok, stood = r.lines.enter(at); ok {
 		defer r.crew.join(ctx)
-		ask()
+		defer r.lines.leave(at.reporter) // first: others need not wait until this one may work again
+		r.crew.leave()
+		ask(to)
 	}
 	return ok, stood
+}
+
+// lineUp has another pass made in turn when Reporter can be asked again, if it cannot now: it does not answer, or nothing was sent as it
+// has asked for that. It returns when to come back otherwise, and false if it answers again already.
+func (r *connectionReconciler) lineUp(rc *v1alpha1.ReporterConnection, to reach, paced bool, comeBack time.Duration) (time.Duration, bool) {
+	switch {
+	case to.client == nil:
+		return comeBack, true
+	case paced:
+		r.lines.postpone(to.place(rc), comeBack)
+	case to.client.Outage() == nil:
+		return comeBack, true
+	case !r.lines.await(to.place(rc), func() bool { return to.client.Outage() != nil }):
+		return 0, false
+	}
+	r.routine.now(rc.UID) // who is called does not wait for another turn
+	return slowest, true
+}
+
+// obstructedBy is how a connection is not reached because of an error of the client's.
+func (r *connectionReconciler) obstructedBy(endpoint *v1alpha1.ReporterEndpoint, err error) reach {
+	found := findingOf(err)
+	r.compare(endpoint, found)
+	return reach{endpoint: endpoint, obstacle: found}
 }
 
 func obstructed(endpoint *v1alpha1.ReporterEndpoint, err error) (reach, error) {

@@ -65,10 +65,7 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 	}
 	waited := waitedFor(rc)
 	var a asked
-	ask := func() { a, err = r.askForDeletion(ctx, rc, to) }
-	if to.isDown() {
-		ask() // nothing is sent
-	} else if ok, stood := r.inTurn(ctx, rc, to, ask); !ok {
+	if ok, stood := r.inTurn(ctx, rc, to, func(to reach) { a, err = r.askForDeletion(ctx, rc, to) }); !ok {
 		return r.queued(ctx, base, rc, to.endpoint, stood)
 	}
 	switch {
@@ -123,22 +120,24 @@ func (r *connectionReconciler) askForDeletion(ctx context.Context, rc *v1alpha1.
 const patience = time.Minute
 
 // queued leaves a deletion that stands in line, until it is called. If it has stood there for long, it says so, unless it tells already
-// what in Reporter it waits for.
+// what it waits for in Reporter.
 func (r *connectionReconciler) queued(ctx context.Context, base, rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEndpoint, stood time.Duration) (ctrl.Result, error) {
 	blocked := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
 	if stood < patience || (blocked != nil && !isApart(blocked.Reason)) {
 		return ctrl.Result{RequeueAfter: jitter(patience)}, nil
 	}
-	return r.told(ctx, base, rc, jitter(tellHeld(rc, held(v1alpha1.ReasonQueued, fmt.Sprintf("as many requests to this Reporter are under way as "+
-		"spec.maxInFlight of ReporterEndpoint %q allows (%d). The deletion goes on by itself when it is its turn", endpoint.Name, endpoint.Spec.MaxInFlight), slowest))))
+	return r.told(ctx, base, rc, jitter(tellHeld(rc, held(v1alpha1.ReasonQueued, fmt.Sprintf("others come first: this Reporter gets no more requests than "+
+		"spec.maxInFlight of ReporterEndpoint %q (%d) and its own limit allow. The deletion goes on by itself when it is its turn", endpoint.Name, endpoint.Spec.MaxInFlight), slowest))))
 }
 
-// heldBy tells what holds a deletion. Where it is that Reporter does not answer, the deletion is called when it does again.
+// heldBy tells what holds a deletion, which is called when it can go on if that is a matter of when Reporter can be asked again.
 func (r *connectionReconciler) heldBy(ctx context.Context, base, rc *v1alpha1.ReporterConnection, to reach, h hold) (ctrl.Result, error) {
-	if !r.awaitAnswer(rc, to) {
+	comeBack, ok := r.lineUp(rc, to, h.paced, h.comeBack)
+	if !ok {
 		return ctrl.Result{RequeueAfter: soonest}, nil
 	}
-	return r.told(ctx, base, rc, jitter(tellHeld(rc, h)))
+	tellHeld(rc, h)
+	return r.told(ctx, base, rc, jitter(comeBack))
 }
 
 // isCurrent says whether the endpoint in the cache is what the API server has. Nothing orders the caches of two kinds: a brake that
@@ -195,7 +194,10 @@ func (r *connectionReconciler) attemptDeletion(ctx context.Context, rc *v1alpha1
 		a.confirmation = findingOf(err)
 		// The token may have been renewed meanwhile, for another tenant.
 		tenantID, err := to.client.Login(ctx)
-		a.seenHere = a.seenHere && err == nil && tenantID == to.in.TenantID
+		if err != nil {
+			a.confirmation = findingOf(err)
+		}
+		a.seenHere = a.seenHere && tenantID == to.in.TenantID
 	}
 	if rc.Status.Connection != nil {
 		a.configName = rc.Status.Connection.ConfigName
@@ -258,10 +260,10 @@ func waitedFor(rc *v1alpha1.ReporterConnection) time.Duration {
 	return time.Since(blocked.LastTransitionTime.Time)
 }
 
-// isBrake says whether a reason is a person's doing.
+// isApart says whether a wait for a reason says nothing about one for Reporter: it is a person's doing, or there are too many others.
 func isApart(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonDeletionProtected, v1alpha1.ReasonSuspended, v1alpha1.ReasonDeletionDelayed:
+	case v1alpha1.ReasonDeletionProtected, v1alpha1.ReasonSuspended, v1alpha1.ReasonDeletionDelayed, v1alpha1.ReasonQueued:
 		return true
 	}
 	return false

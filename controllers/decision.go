@@ -38,8 +38,8 @@ type finding struct {
 	detail string
 	// retryAfter is when to come back, if Reporter said so.
 	retryAfter time.Duration
-	// heldBack says that nothing was sent, as Reporter is known not to answer.
-	heldBack bool
+	// heldBack says that nothing was sent, as Reporter is known not to answer; paced, as it is to be left alone until retryAfter.
+	heldBack, paced bool
 }
 
 // attempt is all that the decision about a deletion looks at.
@@ -68,6 +68,8 @@ type verdict struct {
 type hold struct {
 	reason, message string
 	comeBack        time.Duration
+	// paced says that nothing was sent, as Reporter is to be left alone for comeBack.
+	paced bool
 	// fickle says that the message may be another the next time although nothing has changed.
 	fickle bool
 }
@@ -180,9 +182,9 @@ func judgeHold(f finding, configName string, waited time.Duration) hold {
 		return varying(v1alpha1.ReasonForbidden, "Reporter denies the request: "+f.detail+
 			". Grant it to the credentials, or correct them", slowest)
 	case answerRateLimited:
-		return varying(v1alpha1.ReasonRateLimited, "Reporter asks for fewer requests: "+f.detail, asTold(f, waited))
+		return common(v1alpha1.ReasonRateLimited, "Reporter asks for fewer requests: "+f.detail, f, waited)
 	case answerUnavailable:
-		return varying(v1alpha1.ReasonReporterUnavailable, "Reporter is not available: "+f.detail, asTold(f, waited))
+		return common(v1alpha1.ReasonReporterUnavailable, "Reporter is not available: "+f.detail, f, waited)
 	case answerWrongPath:
 		return varying(v1alpha1.ReasonUnexpectedResponse, "this is not the connections API: "+f.detail+
 			". Check spec.url of the ReporterEndpoint", proportional(waited))
@@ -210,6 +212,13 @@ func held(reason, message string, comeBack time.Duration) hold {
 // varying is held for a message whose detail depends on how an attempt happened to fail.
 func varying(reason, message string, comeBack time.Duration) hold {
 	return hold{reason: reason, message: message, comeBack: comeBack, fickle: true}
+}
+
+// common is varying for what holds for all that use the same Reporter.
+func common(reason, message string, f finding, waited time.Duration) hold {
+	h := varying(reason, message, asTold(f, waited))
+	h.paced = f.paced
+	return h
 }
 
 // asTold comes back when Reporter said, within bounds, or else in proportion. Who is called when Reporter answers again need not look

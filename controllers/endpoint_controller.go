@@ -55,8 +55,6 @@ const slowestProbe = time.Minute
 
 // Reconcile checks the Reporter of one endpoint.
 func (r *endpointReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	ctx = context.WithoutCancel(ctx) // as with connections
-
 	var endpoint v1alpha1.ReporterEndpoint
 	if err := r.Get(ctx, req.NamespacedName, &endpoint); err != nil {
 		r.suspected.Delete(req.NamespacedName)

@@ -26,36 +26,39 @@ type places chan struct{}
 func (p places) join(context.Context) { p <- struct{}{} }
 func (p places) leave()               { <-p }
 
-// lines lets no more requests to a Reporter be under way than its endpoints allow, and none while it does not answer. Who finds no room
-// stands in line, which costs neither a worker nor a look now and then, and is called when it is their turn. What it holds is worth
-// nothing after a restart: all line up anew.
+// lines lets no more requests to a Reporter be under way than its endpoints allow, and none while it does not answer or has asked to be
+// left alone. Who finds no room stands in line, which costs neither a worker nor a look now and then, and is called when it is their
+// turn. What it holds is worth nothing after a restart: all line up anew.
 type lines struct {
 	mu         sync.Mutex
 	queue      queue // to call into
 	byReporter map[reporter.Identity]*line
 	// places are those of all who stand in some line, each in one.
 	places map[reconcile.Request]*place
-	// called are those whose turn it is, until their pass is over. Their room is kept for them.
+	// called are those whose turn it is, until the pass is over that is made for it. Their room is kept for them.
 	called map[reconcile.Request]*place
 }
 
 // line is that of one Reporter. Deletions go before looks at what lives.
 type line struct {
-	room           int // for requests at the same time, as the endpoint of whoever came last has it
-	underWay       int
-	called         int
-	down           bool
-	deleting, live list.List // of *place
+	underWay, called int
+	down             bool      // until recovered
+	until            time.Time // it is left alone
+	deleting, live   list.List // of *place
 }
 
 // place is where somebody stands, or stood before they were called.
 type place struct {
 	request  reconcile.Request
 	reporter reporter.Identity
+	room     int // for how many requests at the same time, as their endpoint says
 	deleting bool
 	since    time.Time
 	element  *list.Element
 }
+
+// calledPriority is above those of the rest: there are never more of these than there is room for, and it is kept for them.
+const calledPriority = 1
 
 func newLines() *lines {
 	return &lines{byReporter: map[reporter.Identity]*line{}, places: map[reconcile.Request]*place{}, called: map[reconcile.Request]*place{}}
@@ -68,21 +71,41 @@ func (l *lines) callInto(q queue) {
 	l.queue = q
 }
 
-// enter says whether there is room for one more request; then leave must be called after it. Otherwise another pass is made when it
-// is its turn, and stood is for how long it has waited for that.
-func (l *lines) enter(to reporter.Identity, room int, request reconcile.Request, deleting bool, now time.Time) (ok bool, stood time.Duration) {
+// begin must be called at the beginning of each pass, and the function it returns at the end: whose turn it was, and did not enter, makes
+// room for the next.
+func (l *lines) begin(request reconcile.Request) (end func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	in := l.line(to)
-	in.room = room
-	turn := l.turnAt(to, request)
-	if in.underWay+in.called < room || (turn != nil && in.underWay < room) {
+	turn := l.called[request]
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if turn != nil && l.called[request] == turn {
+			l.endTurn(turn)
+			l.advance(turn.reporter)
+		}
+	}
+}
+
+// enter says whether there is room for one more request; then leave must be called after it. Otherwise another pass is made when it
+// is its turn, and stood is for how long it has waited for that.
+func (l *lines) enter(p place) (ok bool, stood time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := l.line(p.reporter)
+	in.down = false // whoever wants to enter has just seen that it is not
+	turn := l.turnAt(p.reporter, p.request)
+	isFree := in.underWay+in.called < p.room && in.deleting.Len() == 0 && (p.deleting || in.live.Len() == 0)
+	if in.underWay < p.room && !p.since.Before(in.until) && (turn != nil || isFree) {
 		l.endTurn(turn)
-		l.remove(request)
 		in.underWay++
+		l.withdraw(p.request)
+		l.advance(p.reporter)
 		return true, 0
 	}
-	return false, now.Sub(l.stand(place{request: request, reporter: to, deleting: deleting, since: now}).since)
+	at := l.stand(p)
+	l.advance(p.reporter)
+	return false, p.since.Sub(at.since)
 }
 
 // leave makes room for the next.
@@ -93,17 +116,28 @@ func (l *lines) leave(to reporter.Identity) {
 	l.advance(to)
 }
 
-// await has another pass made when a Reporter answers again, in its turn. It says false where that is the case already.
-func (l *lines) await(to reporter.Identity, room int, isDown func() bool, request reconcile.Request, deleting bool, now time.Time) bool {
+// await has another pass made when a Reporter answers again, in its turn. It says false where it does so already.
+func (l *lines) await(p place, isDown func() bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !isDown() { // otherwise, recovered will come after this
 		return false
 	}
-	l.stand(place{request: request, reporter: to, deleting: deleting, since: now})
-	in := l.line(to)
-	in.room, in.down = room, true
+	l.stand(p)
+	l.line(p.reporter).down = true
 	return true
+}
+
+// postpone has another pass made after the time until which a Reporter is to be left alone, in its turn.
+func (l *lines) postpone(p place, wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in := l.line(p.reporter)
+	if until := p.since.Add(wait); until.After(in.until) {
+		in.until = until
+	}
+	l.stand(p)
+	l.advance(p.reporter)
 }
 
 // recovered calls those who stand in line for a Reporter that answers again.
@@ -114,34 +148,25 @@ func (l *lines) recovered(to reporter.Identity) {
 	l.advance(to)
 }
 
-// stands says whether somebody is in line, and will be called.
+// stands says whether somebody is in line or called, so that a pass is made for them anyway.
 func (l *lines) stands(request reconcile.Request) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.places[request] != nil
-}
-
-// passed must be called at the end of each pass: whose turn it was, and did not enter, makes room for the next.
-func (l *lines) passed(request reconcile.Request) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if turn := l.called[request]; turn != nil {
-		l.endTurn(turn)
-		l.advance(turn.reporter)
-	}
+	return l.places[request] != nil || l.called[request] != nil
 }
 
 // forget takes somebody who is gone out of the line.
 func (l *lines) forget(request reconcile.Request) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.remove(request)
+	l.withdraw(request)
 }
 
-// advance calls as many as there is room for.
+// advance calls as many as there is room for. While the Reporter is to be left alone, it calls one for the time after that, who makes
+// room for the others then.
 func (l *lines) advance(to reporter.Identity) {
 	in := l.line(to)
-	for !in.down && in.underWay+in.called < in.room {
+	for !in.down {
 		next := in.deleting.Front()
 		if next == nil {
 			next = in.live.Front()
@@ -149,13 +174,16 @@ func (l *lines) advance(to reporter.Identity) {
 		if next == nil {
 			break
 		}
-		p := next.Value.(*place)
+		p, wait := next.Value.(*place), max(0, time.Until(in.until))
+		if in.underWay+in.called >= p.room || (wait > 0 && in.called > 0) {
+			break
+		}
 		l.remove(p.request)
 		l.called[p.request] = p
 		in.called++
-		enqueueAt(l.queue, p.request, priorityOf(p.deleting))
+		enqueueAt(l.queue, p.request, calledPriority, wait)
 	}
-	if in.underWay+in.called+in.deleting.Len()+in.live.Len() == 0 {
+	if in.underWay+in.called+in.deleting.Len()+in.live.Len() == 0 && time.Until(in.until) <= 0 {
 		delete(l.byReporter, to)
 	}
 }
@@ -164,9 +192,10 @@ func (l *lines) advance(to reporter.Identity) {
 func (l *lines) stand(p place) *place {
 	if at := l.places[p.request]; at != nil {
 		if at.reporter == p.reporter && at.deleting == p.deleting {
+			at.room = p.room
 			return at
 		}
-		l.remove(p.request)
+		l.withdraw(p.request)
 	}
 	in := l.line(p.reporter)
 	queue := &in.live
@@ -200,6 +229,14 @@ func (l *lines) endTurn(turn *place) {
 	if turn != nil {
 		delete(l.called, turn.request)
 		l.line(turn.reporter).called--
+	}
+}
+
+// withdraw takes somebody out of their line, which may have been held up by them.
+func (l *lines) withdraw(request reconcile.Request) {
+	if at := l.places[request]; at != nil {
+		l.remove(request)
+		l.advance(at.reporter)
 	}
 }
 

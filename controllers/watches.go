@@ -168,7 +168,7 @@ func (r *connectionReconciler) endpointEvents() handler.TypedFuncs[*v1alpha1.Rep
 				r.wake(ctx, ofEndpoint(e.ObjectNew), q, every)
 			case isReadyAgain(e):
 				r.wake(ctx, ofEndpoint(e.ObjectNew), q, func(rc *v1alpha1.ReporterConnection) bool {
-					return unsettled(rc) && !r.lines.stands(requestFor(rc)) // who is in line is called in turn
+					return unsettled(rc) && !waitsInside(rc) && !r.lines.stands(requestFor(rc)) // who is in line is called in turn
 				})
 			}
 		},
@@ -176,6 +176,19 @@ func (r *connectionReconciler) endpointEvents() handler.TypedFuncs[*v1alpha1.Rep
 			r.wake(ctx, ofEndpoint(e.Object), q, every)
 		},
 	}
+}
+
+// waitsInside says whether a deletion waits for something in a Reporter that has answered.
+func waitsInside(rc *v1alpha1.ReporterConnection) bool {
+	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.ObservedGeneration != rc.Generation {
+		return false
+	}
+	switch ready.Reason {
+	case v1alpha1.ReasonJobInProgress, v1alpha1.ReasonConflict, v1alpha1.ReasonNotDeletable, v1alpha1.ReasonInvalidConnectionID:
+		return true
+	}
+	return false
 }
 
 // isReadyAgain says whether an endpoint is Ready that was not.
@@ -346,7 +359,7 @@ func changed(before, after client.Object) bool {
 
 // enqueue has a resource looked at. Deletions go before what lives, where many are looked at for a common cause.
 func enqueue(q queue, rc *v1alpha1.ReporterConnection, common bool) {
-	enqueueAt(q, requestFor(rc), priorityOf(!common || !rc.DeletionTimestamp.IsZero()))
+	enqueueAt(q, requestFor(rc), priorityOf(!common || !rc.DeletionTimestamp.IsZero()), 0)
 }
 
 // priorityOf is that of what somebody waits for, or of the rest.
@@ -357,12 +370,12 @@ func priorityOf(urgent bool) int {
 	return handler.LowPriority
 }
 
-func enqueueAt(q queue, request reconcile.Request, priority int) {
+func enqueueAt(q queue, request reconcile.Request, priority int, after time.Duration) {
 	if byPriority, ok := q.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-		byPriority.AddWithOpts(priorityqueue.AddOpts{Priority: &priority}, request)
+		byPriority.AddWithOpts(priorityqueue.AddOpts{Priority: &priority, After: after}, request)
 		return
 	}
-	q.Add(request)
+	q.AddAfter(request, after)
 }
 
 func requestFor(object client.Object) reconcile.Request {

@@ -82,8 +82,9 @@ const (
 	// another resource claims the connection by then.
 	ReasonDeletionDelayed = "DeletionDelayed"
 
-	// ReasonQueued: as many requests to this Reporter are under way as spec.maxInFlight of the ReporterEndpoint allows, and others
-	// came first. The deletion goes on by itself. Where it takes too long, see whether Reporter is slow, or raise maxInFlight.
+	// ReasonQueued: for a minute and more, others came first, as Reporter gets no more requests than spec.maxInFlight of the
+	// ReporterEndpoint and its own limit allow. The deletion goes on by itself. Where it takes too long, see whether Reporter is
+	// slow, or raise maxInFlight.
 	ReasonQueued = "Queued"
 
 	// ReasonInUse: on a deleted ReporterEndpoint, ReporterConnections still name it whose deletion will need it. The message

@@ -66,9 +66,14 @@ func (c *Client) Origin() string { return c.base.Scheme + "://" + c.base.Host }
 // Identity tells which Reporter it is, with which credentials. Clients with the same one are for the same Reporter.
 func (c *Client) Identity() Identity { return c.identity }
 
-// IsDown says whether Reporter has not answered the last Check, so that nothing but another Check is sent. It is false when
-// Pool.Recovered is called.
-func (c *Client) IsDown() bool { return c.outage.hold() != nil }
+// Outage returns what the last Check found if Reporter has not answered it, so that nothing but another Check is sent: an *Error for which
+// IsHeldBack is true. Otherwise it returns nil, as it does when Pool.Recovered is called.
+func (c *Client) Outage() error {
+	if held := c.outage.hold(); held != nil {
+		return held
+	}
+	return nil
+}
 
 // Login makes sure that there is a token, where one is needed, and returns the tenant that it is for: empty where it names none.
 // The error is an *Error, as of any other call: IsUnauthorized where the Access Manager does not take the credentials, IsHeldBack

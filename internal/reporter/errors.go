@@ -40,8 +40,8 @@ type Error struct {
 	retryAfter time.Duration
 	// mayHaveActed says that the request was sent, and nothing that came back says that it was refused.
 	mayHaveActed bool
-	// heldBack says that nothing was sent, as Reporter did not answer before.
-	heldBack bool
+	// heldBack says that nothing was sent, as Reporter did not answer before; paced, as it has asked to be left alone for a while.
+	heldBack, paced bool
 }
 
 // kind is what an error means to the caller. The zero value is the careful one: an answer that proves nothing.
@@ -123,6 +123,13 @@ func MayHaveActed(err error) bool {
 func IsHeldBack(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.heldBack
+}
+
+// IsPaced reports that nothing was sent, as the server asked to be left alone for a while, or takes no more requests for now. RetryAfter
+// says for how long.
+func IsPaced(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.paced
 }
 
 func is(err error, k kind) bool {

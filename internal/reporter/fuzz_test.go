@@ -128,7 +128,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, contentType, retryAfter string, body []byte) {
 		answer := said{status, http.Header{"Content-Type": {contentType}, "Retry-After": {retryAfter}}, body}
 		for _, method := range []string{"Get", "Delete", "Check"} {
-			c := &Client{caller: answer.caller(t), outage: newOutage(func() {}), session: &session{token: &oauth2.Token{AccessToken: "secret-token"}}}
+			c := &Client{caller: answer.caller(t), outage: &outage{}, session: &session{token: &oauth2.Token{AccessToken: "secret-token"}}}
 			var err error
 			success := status == 200 && answer.isJSON()
 			switch method {

@@ -75,7 +75,7 @@ func TestPause(t *testing.T) {
 		case want == 0:
 		case held == nil:
 			t.Errorf("at %s it is not held", at)
-		case *held != Error{Method: "DELETE", Path: "/asked", Status: status, Code: "FET-0099", kind: kindRateLimited, retryAfter: want}:
+		case *held != Error{Method: "DELETE", Path: "/asked", Status: status, Code: "FET-0099", kind: kindRateLimited, retryAfter: want, paced: true}:
 			t.Errorf("at %s it is held with %+v, not for %s", at, *held, want)
 		}
 	}

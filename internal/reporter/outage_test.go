@@ -13,6 +13,8 @@ import (
 var (
 	errNoAnswer = &Error{Method: "GET", Path: "/checked", Err: errors.New("connection refused"), kind: kindUnavailable, retryAfter: time.Minute}
 	errRefused  = &Error{Method: "GET", Path: "/checked", Status: 401, kind: kindUnauthorized}
+	errPaced    = &Error{Method: "GET", Path: "/checked", Err: errAllowanceUsedUp, kind: kindRateLimited, paced: true}
+	errLogin    = &Error{Method: "POST", Path: "/login", Status: 401, Login: true, kind: kindUnauthorized}
 	errLeft     = &Error{Method: "GET", Path: "/checked", Err: context.Canceled, kind: kindUnavailable}
 )
 
@@ -20,7 +22,7 @@ var (
 func TestOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := 0
-		o := newOutage(func() { ended++ })
+		o := &outage{ended: func() { ended++ }}
 		checked := 0
 		probe := func(found *Error) error {
 			return o.probe(func() error {
@@ -61,6 +63,12 @@ func TestOutage(t *testing.T) {
 		<-time.After(time.Second)
 		_ = probe(errNoAnswer)
 		expect("after a probe without an answer", true, 5, 0)
+		for _, unasked := range []*Error{errPaced, errLogin} {
+			<-time.After(time.Second)
+			_ = probe(unasked)
+			checked--
+			expect("after a probe in which Reporter was not asked: "+unasked.Error(), true, 5, 0)
+		}
 		<-time.After(time.Second)
 		inside := o.probe(func() error {
 			checked++

@@ -63,7 +63,7 @@ func (p *pause) hold(method, path string, now time.Time) *Error {
 		return nil
 	}
 	held := p.cause
-	held.Method, held.Path, held.retryAfter, held.mayHaveActed = method, path, p.until.Sub(now), false
+	held.Method, held.Path, held.retryAfter, held.mayHaveActed, held.paced = method, path, p.until.Sub(now), false, true
 	return &held
 }
 
@@ -91,7 +91,7 @@ func (l *allowance) take(method, path string, now time.Time) *Error {
 		if l.left > 0 {
 			wait = min(wait, time.Second) // the answers to those under way will tell
 		}
-		return &Error{Method: method, Path: path, kind: kindRateLimited, Err: errAllowanceUsedUp, retryAfter: wait}
+		return &Error{Method: method, Path: path, kind: kindRateLimited, Err: errAllowanceUsedUp, retryAfter: wait, paced: true}
 	}
 	l.underWay++
 	return nil

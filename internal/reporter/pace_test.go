@@ -26,7 +26,7 @@ func TestAllowance(t *testing.T) {
 			t.Errorf("at %s it is held: %+v", at, *held)
 		case want != 0 && held == nil:
 			t.Errorf("at %s it is not held", at)
-		case want != 0 && (*held != Error{Method: "DELETE", Path: "/asked", Err: errAllowanceUsedUp, kind: kindRateLimited, retryAfter: want}):
+		case want != 0 && (*held != Error{Method: "DELETE", Path: "/asked", Err: errAllowanceUsedUp, kind: kindRateLimited, retryAfter: want, paced: true}):
 			t.Errorf("at %s it is held with %+v, not for %s", at, *held, want)
 		}
 	}

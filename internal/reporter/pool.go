@@ -104,11 +104,11 @@ func (p *Pool) newReporter(identity Identity, config Config) (*sharedReporter, e
 	if err != nil {
 		return nil, err
 	}
-	shared := &sharedReporter{transport: transport, outage: newOutage(func() {
+	shared := &sharedReporter{transport: transport, outage: &outage{ended: func() {
 		if p.Recovered != nil {
 			p.Recovered(identity)
 		}
-	})}
+	}}}
 	switch {
 	case config.AccessManager != nil:
 		base, err := p.parse(config.AccessManager.URL)
