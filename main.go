@@ -14,8 +14,12 @@ import (
 
 	"go.uber.org/zap/zapcore"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
@@ -41,6 +45,7 @@ func run(ctx context.Context) error {
 		probeAddress string
 		leaderElect  bool
 		metrics      metricsserver.Options
+		namespaces   []string
 		options      controllers.Options
 	)
 	flag.StringVar(&metrics.BindAddress, "metrics-bind-address", "0", "Address to serve /metrics on; 0 turns them off.")
@@ -54,18 +59,24 @@ func run(ctx context.Context) error {
 		"which spec.maxInFlight of their ReporterEndpoint bounds. More are of use where the API server is far away, fewer spare it.")
 	flag.DurationVar(&options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
 	flag.Func("allowed-endpoint-hosts", "Host names, separated by commas, that the URLs of ReporterEndpoints may have, of Access Managers too; *.example.com stands for "+
-		"every name below example.com. All are allowed if it is not set.", func(value string) error {
-		for host := range strings.SplitSeq(value, ",") {
-			if host = strings.TrimSpace(host); host == "" {
-				return errors.New("a host name is empty: write them like reporter.internal,*.svc.cluster.local")
-			}
-			options.Network.AllowedHosts = append(options.Network.AllowedHosts, host)
+		"every name below example.com. All are allowed if it is not set.", eachOf(func(host string) error {
+		if host == "" {
+			return errors.New("a host name is empty: write them like reporter.internal,*.svc.cluster.local")
 		}
+		options.Network.AllowedHosts = append(options.Network.AllowedHosts, host)
 		return nil
-	})
+	}))
 	flag.BoolVar(&options.Network.AllowLoopback, "allow-loopback-endpoints", false, "Allow Reporters at addresses of the machine itself, as for development.")
 	flag.BoolVar(&options.Network.ProxyFromEnvironment, "use-proxy-from-environment", false, "Respect HTTP_PROXY, HTTPS_PROXY and NO_PROXY on the way to Reporters. "+
 		"A proxy looks names up by itself, so this needs --allowed-endpoint-hosts.")
+	flag.Func("watch-namespaces", "Namespaces, separated by commas, to work in alone. The operator needs a RoleBinding in each, named reporter-operator, and no rights elsewhere. "+
+		"All if it is not set.", eachOf(func(namespace string) error {
+		if len(validation.IsDNS1123Label(namespace)) > 0 {
+			return errors.New("a namespace is empty, or has a name that none can have: write them like billing,ledger")
+		}
+		namespaces = append(namespaces, namespace)
+		return nil
+	}))
 	zapOptions := zap.Options{StacktraceLevel: zapcore.PanicLevel} // an error of the API server is no reason for a stack trace
 	zapOptions.BindFlags(flag.CommandLine)
 	flag.Parse()
@@ -95,16 +106,34 @@ func run(ctx context.Context) error {
 	}
 	config.QPS = -1 // the API server has its own ways to be fair
 	shutdown := gracefulShutdown
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
+	manager := ctrl.Options{
 		Scheme:                        scheme,
-		Cache:                         controllers.CacheOptions(),
+		Controller:                    ctrlconfig.Controller{SkipNameValidation: new(true)}, // one manager may follow another
 		Metrics:                       metrics,
 		HealthProbeBindAddress:        probeAddress,
 		LeaderElection:                leaderElect,
 		LeaderElectionID:              "reporter-operator.reporter.lerian.studio",
-		LeaderElectionReleaseOnCancel: true, // run returns right after the manager, and the process ends
+		LeaderElectionReleaseOnCancel: true, // nothing is done after the manager but to end the process, or to make another
 		GracefulShutdownTimeout:       &shutdown,
-	})
+	}
+	work := func(ctx context.Context, scope controllers.Scope) error {
+		options.Scope = scope
+		return manage(ctx, config, manager, options)
+	}
+	if len(namespaces) == 0 {
+		return work(ctx, controllers.Scope{})
+	}
+	reader, err := client.New(config, client.Options{Scheme: scheme})
+	if err != nil {
+		return fmt.Errorf("making a client: %w", err)
+	}
+	return controllers.RunInNamespaces(ctx, reader, namespaces, work)
+}
+
+// manage runs a manager until ctx is done.
+func manage(ctx context.Context, config *rest.Config, manager ctrl.Options, options controllers.Options) error {
+	manager.Cache, manager.Client = options.Scope.CacheOptions(), options.Scope.ClientOptions()
+	mgr, err := ctrl.NewManager(config, manager)
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
@@ -121,4 +150,16 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("running the manager: %w", err)
 	}
 	return nil
+}
+
+// eachOf takes the value of a flag apart at its commas.
+func eachOf(take func(string) error) func(string) error {
+	return func(list string) error {
+		for value := range strings.SplitSeq(list, ",") {
+			if err := take(strings.TrimSpace(value)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 }

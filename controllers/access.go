@@ -28,6 +28,7 @@ type accessor struct {
 	// cached sees labelled Secrets only; live is asked, for metadata alone, why one is not among them.
 	cached, live client.Reader
 	pool         *reporter.Pool
+	scope        Scope
 
 	reads singleflight.Group
 	mu    sync.Mutex
@@ -50,19 +51,21 @@ func (o *obstacle) Error() string { return o.detail }
 // where a user can mend it, and the same whether the endpoint is not there or not allowed: who may not use it learns nothing of it.
 func (a *accessor) endpointFor(ctx context.Context, rc *v1alpha1.ReporterConnection) (*v1alpha1.ReporterEndpoint, error) {
 	key := endpointKey(rc)
-	var endpoint v1alpha1.ReporterEndpoint
-	err := a.cached.Get(ctx, key, &endpoint)
-	if client.IgnoreNotFound(err) != nil {
-		return nil, fmt.Errorf("reading ReporterEndpoint %s: %w", key, err)
-	}
-	allowed := false
-	if err == nil {
-		if allowed, err = allows(ctx, a.cached, &endpoint, rc.Namespace); err != nil {
-			return nil, err
+	if a.scope.includes(key.Namespace) {
+		var endpoint v1alpha1.ReporterEndpoint
+		err := a.cached.Get(ctx, key, &endpoint)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading ReporterEndpoint %s: %w", key, err)
 		}
-	}
-	if allowed {
-		return &endpoint, nil
+		allowed := false
+		if err == nil {
+			if allowed, err = a.allows(ctx, a.cached, &endpoint, rc.Namespace); err != nil {
+				return nil, err
+			}
+		}
+		if allowed {
+			return &endpoint, nil
+		}
 	}
 	detail := fmt.Sprintf("ReporterEndpoint %q does not exist in namespace %q. Create it, or name another in spec.endpointRef", key.Name, key.Namespace)
 	if key.Namespace != rc.Namespace {
@@ -117,7 +120,7 @@ func (a *accessor) isCurrent(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 }
 
 // allows says whether the resources of a namespace may use an endpoint.
-func allows(ctx context.Context, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, namespace string) (bool, error) {
+func (a *accessor) allows(ctx context.Context, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, namespace string) (bool, error) {
 	if namespace == endpoint.Namespace {
 		return true, nil
 	}
@@ -125,6 +128,9 @@ func allows(ctx context.Context, reader client.Reader, endpoint *v1alpha1.Report
 	case v1alpha1.FromAll:
 		return true, nil
 	case v1alpha1.FromSelector:
+		if a.scope.isNamespaced() {
+			return false, nil // nobody would tell of other labels; the endpoint says so
+		}
 		selector, err := metav1.LabelSelectorAsSelector(endpoint.Spec.AllowedNamespaces.Selector)
 		if err != nil {
 			return false, nil //nolint:nilerr // an invalid selector matches nothing; the endpoint tells of it
@@ -142,10 +148,10 @@ func namespaceMetadata(ctx context.Context, reader client.Reader, name string) (
 	return metadata, reader.Get(ctx, client.ObjectKey{Name: name}, metadata)
 }
 
-// isTerminating says whether a namespace is being deleted, or is gone.
+// isTerminating says whether a namespace is being deleted, or is gone. If it was a RoleBinding that allowed to read it, that is gone too.
 func isTerminating(ctx context.Context, reader client.Reader, namespace string) (bool, error) {
 	metadata, err := namespaceMetadata(ctx, reader, namespace)
-	if apierrors.IsNotFound(err) {
+	if apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 		return true, nil
 	}
 	return err == nil && !metadata.DeletionTimestamp.IsZero(), err
@@ -153,6 +159,10 @@ func isTerminating(ctx context.Context, reader client.Reader, namespace string) 
 
 // clientFor returns a client for the Reporter of an endpoint. The error is an *obstacle where a user can mend it.
 func (a *accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (*reporter.Client, error) {
+	if a.scope.isNamespaced() && endpoint.Spec.AllowedNamespaces.From == v1alpha1.FromSelector {
+		return nil, &obstacle{finding{answer: answerInvalidEndpoint, detail: fmt.Sprintf("spec.allowedNamespaces of ReporterEndpoint %q selects namespaces by their labels, "+
+			"which an operator that is installed for some namespaces alone may not watch. Set from to Same, or to All, which means those namespaces", endpoint.Name)}}
+	}
 	if selector := endpoint.Spec.AllowedNamespaces.Selector; selector != nil {
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
 			return nil, &obstacle{finding{answer: answerInvalidEndpoint, detail: fmt.Sprintf("spec.allowedNamespaces.selector of ReporterEndpoint %q is invalid: %s", endpoint.Name, err)}}

@@ -107,30 +107,31 @@ func judgeBrakes(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEnd
 	return hold{}, false
 }
 
-// judgeSecret decides about a deleted Secret: whether it is released, with a warning if live resources will miss it, or when to
-// look again.
-func judgeSecret(use secretUse, deletedFor time.Duration) (release, missed bool, comeBack time.Duration) {
+// judgeRelease decides about a deleted Secret or RoleBinding: whether it is released, with a warning if live resources will miss it,
+// or when to look again.
+func judgeRelease(use use, deletedFor time.Duration) (release, missed bool, comeBack time.Duration) {
 	switch {
 	case !use.needed:
 		return true, false, 0
 	case use.pending:
-		return false, false, secretInterval
-	case deletedFor < secretGrace:
-		return false, false, min(secretGrace-deletedFor, secretInterval)
+		return false, false, holdInterval
+	case deletedFor < releaseGrace:
+		return false, false, min(releaseGrace-deletedFor, holdInterval)
 	default:
 		return true, true, 0
 	}
 }
 
-// secretUse is what a Secret is needed for: needed, if the deletion of some connection will need it; pending, if one does now.
-type secretUse struct{ needed, pending bool }
+// use is what a Secret or a RoleBinding is needed for: needed, if the deletion of some connection will need it; pending, if one does
+// now.
+type use struct{ needed, pending bool }
 
 const (
-	// secretGrace is how long a deleted Secret is held for live resources: whoever prunes deletes them within it, and whoever
+	// releaseGrace is how long what is deleted is held for live resources: whoever prunes deletes them within it, and whoever
 	// rotates credentials by deleting and creating has to wait no longer than that.
-	secretGrace = time.Minute
-	// secretInterval is how often a deleted Secret is looked at in case that no event came.
-	secretInterval = 10 * time.Second
+	releaseGrace = time.Minute
+	// holdInterval is how often it is looked at in case that no event came.
+	holdInterval = 10 * time.Second
 )
 
 // judgeDeletion decides about the finalizer. Two answers release it: the connection was soft-deleted just now, or it is proven

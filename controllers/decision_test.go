@@ -109,6 +109,27 @@ func TestJudgeHoldOfObstacles(t *testing.T) {
 	}
 }
 
+func TestJudgeRelease(t *testing.T) {
+	for _, test := range []struct {
+		use             use
+		deletedFor      time.Duration
+		release, missed bool
+		comeBack        time.Duration
+	}{
+		{use{}, 0, true, false, 0},
+		{use{needed: true, pending: true}, 24 * time.Hour, false, false, 10 * time.Second},
+		{use{needed: true}, -time.Hour, false, false, 10 * time.Second}, // the API server's clock is ahead
+		{use{needed: true}, 20 * time.Second, false, false, 10 * time.Second},
+		{use{needed: true}, 55 * time.Second, false, false, 5 * time.Second},
+		{use{needed: true}, time.Minute, true, true, 0},
+	} {
+		release, missed, comeBack := judgeRelease(test.use, test.deletedFor)
+		if release != test.release || missed != test.missed || comeBack != test.comeBack {
+			t.Errorf("%+v after %s: %t, %t, %s", test.use, test.deletedFor, release, missed, comeBack)
+		}
+	}
+}
+
 func TestProportional(t *testing.T) {
 	for waited, want := range map[time.Duration]time.Duration{
 		-time.Hour:       time.Second, // the clock of whoever wrote it is ahead

@@ -89,8 +89,10 @@ func deleteNamespace(ctx context.Context, name string) {
 	Expect(world.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})).To(Succeed())
 }
 
-// The real namespace controller empties these namespaces, in an order of its own.
-var _ = Describe("A deleted namespace", func() {
+var _ = Describe("A deleted namespace", deletedNamespaces)
+
+// deletedNamespaces are emptied by the real namespace controller, in an order of its own.
+func deletedNamespaces() {
 	It("empties itself of 50 connections, some of them busy, their endpoint and its Secret", func(ctx context.Context) {
 		s := newStage(ctx).withSecuredEndpoint(ctx)
 		ids := s.populate(ctx, s.namespace, 50, nil)
@@ -188,7 +190,7 @@ var _ = Describe("A deleted namespace", func() {
 		Eventually(ctx, namespaceGone(s.namespace)).Should(BeTrue())
 		Expect(s.alive(ids)).To(BeEmpty())
 	})
-})
+}
 
 var _ = Describe("What a deletion needs", func() {
 	It("stays until it is done, in every order of deletion", func(ctx context.Context) {

@@ -50,31 +50,34 @@ func (s *stage) may(user, what string) func(context.Context) (bool, error) {
 	}
 }
 
-var _ = Describe("The operator's ServiceAccount", func() {
-	It("has these rights and no others", func(ctx context.Context) {
-		rightsOf := func(user, namespace string) []string {
-			review, err := world.Kubectl(ctx, fmt.Sprintf(`{apiVersion: authorization.k8s.io/v1, kind: SelfSubjectRulesReview, spec: {namespace: %s}}`, namespace),
-				"--as", user, "create", "--validate=false", "-f", "-", "-o", "yaml")
-			Expect(err).NotTo(HaveOccurred())
-			var granted authorizationv1.SelfSubjectRulesReview
-			Expect(yaml.Unmarshal([]byte(review), &granted)).To(Succeed())
-			var rights []string
-			for _, rule := range granted.Status.ResourceRules {
-				for _, group := range rule.APIGroups {
-					for _, resource := range rule.Resources {
-						for _, verb := range rule.Verbs {
-							right := append([]string{verb, strings.TrimSuffix(resource+"."+group, ".")}, rule.ResourceNames...)
-							rights = append(rights, strings.Join(right, " "))
-						}
+// rightsIn lists what the operator may do in a namespace and not everybody may, as "verb resource names".
+func rightsIn(ctx context.Context, namespace string) []string {
+	GinkgoHelper()
+	rightsOf := func(user, namespace string) []string {
+		review, err := world.Kubectl(ctx, fmt.Sprintf(`{apiVersion: authorization.k8s.io/v1, kind: SelfSubjectRulesReview, spec: {namespace: %s}}`, namespace),
+			"--as", user, "create", "--validate=false", "-f", "-", "-o", "yaml")
+		Expect(err).NotTo(HaveOccurred())
+		var granted authorizationv1.SelfSubjectRulesReview
+		Expect(yaml.Unmarshal([]byte(review), &granted)).To(Succeed())
+		var rights []string
+		for _, rule := range granted.Status.ResourceRules {
+			for _, group := range rule.APIGroups {
+				for _, resource := range rule.Resources {
+					for _, verb := range rule.Verbs {
+						right := append([]string{verb, strings.TrimSuffix(resource+"."+group, ".")}, rule.ResourceNames...)
+						rights = append(rights, strings.Join(right, " "))
 					}
 				}
 			}
-			return rights
 		}
-		rightsIn := func(namespace string) []string {
-			everybodys := rightsOf("system:serviceaccount:default:nobody", "default")
-			return slices.DeleteFunc(rightsOf(theOperator, namespace), func(right string) bool { return slices.Contains(everybodys, right) })
-		}
+		return rights
+	}
+	everybodys := rightsOf("system:serviceaccount:default:nobody", "default")
+	return slices.DeleteFunc(rightsOf(theOperator, namespace), func(right string) bool { return slices.Contains(everybodys, right) })
+}
+
+var _ = Describe("The operator's ServiceAccount", func() {
+	It("has these rights and no others", func(ctx context.Context) {
 		everywhere := []string{
 			"get reporterconnections.reporter.lerian.studio", "list reporterconnections.reporter.lerian.studio",
 			"watch reporterconnections.reporter.lerian.studio", "patch reporterconnections.reporter.lerian.studio",
@@ -87,8 +90,8 @@ var _ = Describe("The operator's ServiceAccount", func() {
 			"create events.events.k8s.io",
 			"create tokenreviews.authentication.k8s.io", "create subjectaccessreviews.authorization.k8s.io",
 		}
-		Expect(rightsIn("default")).To(ConsistOf(everywhere))
-		Expect(rightsIn("reporter-operator-system")).To(ConsistOf(append(everywhere,
+		Expect(rightsIn(ctx, "default")).To(ConsistOf(everywhere))
+		Expect(rightsIn(ctx, "reporter-operator-system")).To(ConsistOf(append(everywhere,
 			"create leases.coordination.k8s.io",
 			"get leases.coordination.k8s.io reporter-operator.reporter.lerian.studio",
 			"update leases.coordination.k8s.io reporter-operator.reporter.lerian.studio",

@@ -36,7 +36,8 @@ import (
 // endpointProtector holds a deleted ReporterEndpoint for the connections whose deletion will need it.
 type endpointProtector struct {
 	client.Client
-	live client.Reader
+	live   client.Reader
+	access *accessor
 
 	mu   sync.Mutex
 	told map[types.UID]time.Time // when the users of a deleted endpoint were last listed in its status
@@ -57,9 +58,9 @@ func (r *endpointProtector) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if !controllerutil.ContainsFinalizer(&endpoint, v1alpha1.InUseFinalizer) {
 		return ctrl.Result{}, nil
 	}
-	users, err := usersOf(ctx, r, &endpoint, cachedUsers(&endpoint)...)
+	users, err := r.access.usersOf(ctx, r, &endpoint, cachedUsers(&endpoint)...)
 	if err == nil && len(users) == 0 {
-		users, err = usersOf(ctx, r.live, &endpoint, liveUsers(&endpoint)...)
+		users, err = r.access.usersOf(ctx, r.live, &endpoint, liveUsers(&endpoint)...)
 	}
 	if err != nil {
 		return ctrl.Result{}, err
@@ -131,6 +132,7 @@ func listUsers(users []v1alpha1.ReporterConnection) string {
 type secretProtector struct {
 	client.Client
 	live   client.Reader
+	access *accessor
 	events events.EventRecorder
 }
 
@@ -150,17 +152,11 @@ func (r *secretProtector) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 	if !controllerutil.ContainsFinalizer(&secret, v1alpha1.InUseFinalizer) {
 		return ctrl.Result{}, nil
 	}
-	use, err := r.useOf(ctx, r, &secret, cachedUsers)
-	deletedFor := time.Since(secret.DeletionTimestamp.Time)
-	if release, _, _ := judgeSecret(use, deletedFor); err == nil && release {
-		use, err = r.useOf(ctx, r.live, &secret, liveUsers)
-	}
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	release, missed, comeBack := judgeSecret(use, deletedFor)
-	if !release {
-		return ctrl.Result{RequeueAfter: comeBack}, nil
+	release, missed, comeBack, err := judgeHeld(&secret,
+		func() (use, error) { return r.useOf(ctx, r, &secret, cachedUsers) },
+		func() (use, error) { return r.useOf(ctx, r.live, &secret, liveUsers) })
+	if err != nil || !release {
+		return ctrl.Result{RequeueAfter: comeBack}, err
 	}
 	dropped, err := dropFinalizer(ctx, r.Client, &secret, v1alpha1.InUseFinalizer)
 	if dropped && missed {
@@ -169,6 +165,22 @@ func (r *secretProtector) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 			"ReporterEndpoints of live ReporterConnections name this Secret: until it is created again, they cannot be looked up or deleted")
 	}
 	return settle(err)
+}
+
+// judgeHeld is judgeRelease for a deleted object, by what the cache says of its use, and before it is released, by what the API server
+// says.
+func judgeHeld(object client.Object, cached, live func() (use, error)) (release, missed bool, comeBack time.Duration, err error) {
+	deletedFor := time.Since(object.GetDeletionTimestamp().Time)
+	for _, ask := range []func() (use, error){cached, live} {
+		use, err := ask()
+		if err != nil {
+			return false, false, 0, err
+		}
+		if release, missed, comeBack = judgeRelease(use, deletedFor); !release {
+			break
+		}
+	}
+	return release, missed, comeBack, nil
 }
 
 // releaseUnmarked takes our finalizer off a Secret that is no longer marked for us, and so no longer watched.
@@ -187,8 +199,8 @@ func (r *secretProtector) releaseUnmarked(ctx context.Context, key types.Namespa
 
 // useOf finds out what a Secret is needed for, from the cache or live.
 func (r *secretProtector) useOf(ctx context.Context, reader client.Reader, secret *corev1.Secret,
-	narrow func(*v1alpha1.ReporterEndpoint) []client.ListOption) (secretUse, error) {
-	var use secretUse
+	narrow func(*v1alpha1.ReporterEndpoint) []client.ListOption) (use, error) {
+	var use use
 	var endpoints v1alpha1.ReporterEndpointList
 	if err := reader.List(ctx, &endpoints, client.InNamespace(secret.Namespace)); err != nil {
 		return use, fmt.Errorf("listing the endpoints of a Secret: %w", err)
@@ -198,7 +210,7 @@ func (r *secretProtector) useOf(ctx context.Context, reader client.Reader, secre
 		if !slices.Contains(secretsOf(endpoint), secret.Name) || endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 			continue // it takes no credentials to leave a connection alone
 		}
-		users, err := usersOf(ctx, reader, endpoint, narrow(endpoint)...)
+		users, err := r.access.usersOf(ctx, reader, endpoint, narrow(endpoint)...)
 		if err != nil {
 			return use, err
 		}
@@ -207,17 +219,22 @@ func (r *secretProtector) useOf(ctx context.Context, reader client.Reader, secre
 			return !rc.DeletionTimestamp.IsZero() || !endpoint.DeletionTimestamp.IsZero()
 		})
 	}
-	if use.needed && !use.pending {
-		terminating, err := isTerminating(ctx, reader, secret.Namespace)
-		use.pending = terminating
-		return use, err
+	return use.in(ctx, reader, secret.Namespace)
+}
+
+// in is the use in a namespace: where that terminates, what is needed at all is needed now.
+func (u use) in(ctx context.Context, reader client.Reader, namespace string) (use, error) {
+	if !u.needed || u.pending {
+		return u, nil
 	}
-	return use, nil
+	terminating, err := isTerminating(ctx, reader, namespace)
+	u.pending = terminating
+	return u, err
 }
 
 // usersOf lists the connections whose deletion will need an endpoint: it lets them in, they name it, their deletion is one in
 // Reporter, and they were there before the endpoint was deleted or are being deleted themselves.
-func usersOf(ctx context.Context, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, which ...client.ListOption) ([]v1alpha1.ReporterConnection, error) {
+func (a *accessor) usersOf(ctx context.Context, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, which ...client.ListOption) ([]v1alpha1.ReporterConnection, error) {
 	var connections v1alpha1.ReporterConnectionList
 	if err := reader.List(ctx, &connections, which...); err != nil {
 		return nil, fmt.Errorf("listing the connections of an endpoint: %w", err)
@@ -231,7 +248,7 @@ func usersOf(ctx context.Context, reader client.Reader, endpoint *v1alpha1.Repor
 			rc.DeletionTimestamp.IsZero() && !endpoint.DeletionTimestamp.IsZero() && endpoint.DeletionTimestamp.Before(&rc.CreationTimestamp):
 			continue
 		}
-		allowed, err := allows(ctx, reader, endpoint, rc.Namespace)
+		allowed, err := a.allows(ctx, reader, endpoint, rc.Namespace)
 		if err != nil {
 			return nil, err
 		}

@@ -27,8 +27,10 @@ func rounds() int {
 	return 12
 }
 
-var _ = Describe("The objects of a namespace, deleted in random order", Serial, func() {
-	for round := range rounds() {
+var _ = Describe("The objects of a namespace, deleted in random order", Serial, func() { randomHistories(rounds()) })
+
+func randomHistories(rounds int) {
+	for round := range rounds {
 		It(fmt.Sprintf("leave nothing behind and take nothing along that is claimed elsewhere: history %d", round), func(ctx context.Context) {
 			random := rand.New(rand.NewPCG(uint64(GinkgoRandomSeed()), uint64(round)))
 			chance := func(percent int) bool { return random.IntN(100) < percent }
@@ -41,6 +43,11 @@ var _ = Describe("The objects of a namespace, deleted in random order", Serial, 
 			objects := []client.Object{s.securedEndpoint(), &corev1.Secret{}}
 			objects[1].SetName("token")
 			objects[1].SetNamespace(s.namespace)
+			kinds := "rconn,rep,secret"
+			if namespaced {
+				objects = append(objects, s.roleBinding())
+				kinds += ",rolebinding"
+			}
 			var ids []string
 			claimed := map[string]bool{}
 			var ends []func()
@@ -94,11 +101,11 @@ var _ = Describe("The objects of a namespace, deleted in random order", Serial, 
 			}
 
 			Eventually(ctx, func(ctx context.Context) (string, error) {
-				return world.Kubectl(ctx, "", "--namespace", s.namespace, "get", "rconn,rep,secret")
+				return world.Kubectl(ctx, "", "--namespace", s.namespace, "get", kinds)
 			}).Should(BeEmpty())
 			for _, id := range ids {
 				Expect(s.reporter.Alive(id)).To(Equal(claimed[id]), "connection %s, claimed elsewhere: %t", id, claimed[id])
 			}
 		})
 	}
-})
+}

@@ -9,12 +9,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -35,16 +34,8 @@ type Options struct {
 	CheckInterval time.Duration
 	// Network is what endpoints may reach.
 	Network reporter.Network
-}
-
-// CacheOptions are those of the manager's cache: of all Secrets it holds the marked ones alone.
-func CacheOptions() cache.Options {
-	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.CredentialsLabel: "true"})},
-		},
-	}
+	// Scope is where the operator works.
+	Scope Scope
 }
 
 // Indexes of the cache.
@@ -60,25 +51,30 @@ type operator struct {
 	endpoints         *endpointReconciler
 	endpointProtector *endpointProtector
 	secretProtector   *secretProtector
+	bindingProtector  *bindingProtector // at work in a namespaced scope alone
 }
 
 // newOperator makes an operator that reads from c, which may be a cache, and from live where it must not be one. It calls suspect
 // to have an endpoint checked.
 func newOperator(c client.Client, live client.Reader, recorder events.EventRecorder, suspect func(*v1alpha1.ReporterEndpoint), options Options) *operator {
 	lines := newLines()
-	access := &accessor{cached: c, live: live, pool: &reporter.Pool{Network: options.Network, Recovered: lines.recovered}}
+	access := &accessor{cached: c, live: live, pool: &reporter.Pool{Network: options.Network, Recovered: lines.recovered}, scope: options.Scope}
 	return &operator{
 		connections: &connectionReconciler{Client: c, live: live, access: access, events: recorder,
 			crew: make(places, options.MaxConcurrentReconciles), lines: lines, routine: newPacer(routinePace), telling: newPacer(tellingPace),
 			checkInterval: options.CheckInterval, suspect: suspect},
 		endpoints:         &endpointReconciler{Client: c, access: access, checkInterval: options.CheckInterval},
-		endpointProtector: &endpointProtector{Client: c, live: live, told: map[types.UID]time.Time{}},
-		secretProtector:   &secretProtector{Client: c, live: live, events: recorder},
+		endpointProtector: &endpointProtector{Client: c, live: live, access: access, told: map[types.UID]time.Time{}},
+		secretProtector:   &secretProtector{Client: c, live: live, access: access, events: recorder},
+		bindingProtector:  &bindingProtector{Client: c, live: live},
 	}
 }
 
-// Setup adds the controllers to a manager that was made with CacheOptions.
+// Setup adds the controllers to a manager that was made with the CacheOptions and ClientOptions of the scope.
 func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
+	if options.Scope.isEmpty() {
+		return nil // and a cache without namespaces would be one of all
+	}
 	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("indexing the cache: %w", err)
 	}
@@ -89,7 +85,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		case <-ctx.Done():
 		}
 	}
-	o := newOperator(mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder(eventSource), suspect, options)
+	o := newOperator(mgr.GetClient(), options.Scope.live(mgr.GetAPIReader()), mgr.GetEventRecorder(eventSource), suspect, options)
 	for _, w := range o.controllers(options) {
 		builder := ctrl.NewControllerManagedBy(mgr).Named(w.name).
 			WithOptions(controller.Options{MaxConcurrentReconciles: w.workers})
@@ -102,10 +98,13 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		if w.secrets != nil {
 			builder.WatchesRawSource(source.TypedKind(mgr.GetCache(), &corev1.Secret{}, w.secrets))
 		}
-		if w.namespaces != nil {
+		if w.namespaces != nil && !options.Scope.isNamespaced() { // no RoleBinding allows to watch them, and nothing selects by their labels
 			namespaces := &metav1.PartialObjectMetadata{}
 			namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 			builder.WatchesRawSource(source.TypedKind(mgr.GetCache(), namespaces, w.namespaces))
+		}
+		if w.bindings != nil {
+			builder.WatchesRawSource(source.TypedKind(mgr.GetCache(), &rbacv1.RoleBinding{}, w.bindings))
 		}
 		if w.suspects != nil {
 			builder.WatchesRawSource(source.TypedChannel(suspects, w.suspects))
@@ -133,6 +132,7 @@ type wiring struct {
 	endpoints   handler.TypedEventHandler[*v1alpha1.ReporterEndpoint, reconcile.Request]
 	secrets     handler.TypedEventHandler[*corev1.Secret, reconcile.Request]
 	namespaces  handler.TypedEventHandler[*metav1.PartialObjectMetadata, reconcile.Request]
+	bindings    handler.TypedEventHandler[*rbacv1.RoleBinding, reconcile.Request]
 	suspects    handler.TypedEventHandler[*v1alpha1.ReporterEndpoint, reconcile.Request]
 	calls       func(queue) // is given the queue before it is used, to call whose turn it is
 }
@@ -147,7 +147,7 @@ const (
 
 // controllers lists the operator's controllers, for the manager and for the simulation alike.
 func (o *operator) controllers(options Options) []wiring {
-	return []wiring{
+	wirings := []wiring{
 		{
 			name: "reporterendpoint", reconciler: o.endpoints,
 			workers:   endpointWorkers,
@@ -176,6 +176,16 @@ func (o *operator) controllers(options Options) []wiring {
 			connections: needEvents(o.secretProtector.needEnded),
 		},
 	}
+	if options.Scope.isNamespaced() {
+		wirings = append(wirings, wiring{
+			name: "rolebinding-protection", reconciler: o.bindingProtector, workers: 1,
+			bindings:    bindingEvents(options.Scope.recheck),
+			secrets:     releaseEvents[*corev1.Secret](o.bindingProtector),
+			endpoints:   releaseEvents[*v1alpha1.ReporterEndpoint](o.bindingProtector),
+			connections: releaseEvents[*v1alpha1.ReporterConnection](o.bindingProtector),
+		})
+	}
+	return wirings
 }
 
 // eventSource names the operator in its events.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,8 +57,12 @@ var _ = BeforeSuite(func(ctx context.Context) {
 
 func startOperator(ctx context.Context) {
 	GinkgoHelper()
+	var args []string
+	if namespaced {
+		args = append(args, "--watch-namespaces="+strings.Join(watched, ","))
+	}
 	var err error
-	operator, err = world.StartOperator(ctx, logFile)
+	operator, err = world.StartOperator(ctx, logFile, args...)
 	Expect(err).NotTo(HaveOccurred())
 }
 
@@ -86,6 +91,9 @@ func newStage(ctx context.Context) *stage {
 	Expect(world.Create(ctx, namespace)).To(Succeed())
 	s := &stage{namespace: namespace.Name, reporter: reportertest.New()}
 	s.server = reportertest.Serve(GinkgoT(), s.reporter)
+	if namespaced {
+		s.watch(ctx)
+	}
 	return s
 }
 

@@ -8,7 +8,7 @@ const (
 	ConnectionFinalizer = "reporter.lerian.studio/connection"
 
 	// InUseFinalizer holds a deleted ReporterEndpoint, or a deleted Secret that carries CredentialsLabel, for as long as the
-	// deletion of a connection needs it.
+	// deletion of a connection needs it. Where the operator works in some namespaces alone, it holds its RoleBinding there too.
 	InUseFinalizer = "reporter.lerian.studio/in-use"
 
 	// CredentialsLabel, with the value "true", allows the operator to read a Secret and to send what it holds to the

@@ -82,7 +82,8 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.selector) == (has(self.from) && self.from == 'Selector')",message="selector goes with from: Selector, and from: Selector with a selector"
 type AllowedNamespaces struct {
-	// from is Same for the endpoint's own namespace, All for every one, Selector for its own and those that selector matches.
+	// from is Same for the endpoint's own namespace, All for every one, Selector for its own and those that selector matches. An
+	// operator that is installed for some namespaces alone knows no others, and takes no Selector.
 	// +optional
 	// +default="Same"
 	From FromNamespaces `json:"from,omitempty"`
