@@ -6,6 +6,9 @@ KUBECTL ?= kubectl
 # What deploy installs and undeploy removes; config/default-before-1.36 on a Kubernetes that old.
 CONFIG ?= config/default
 
+# The namespaces to work in, separated by commas, for an operator that is to have rights in no others. All if it is empty.
+WATCH_NAMESPACES ?=
+
 # Tools are pinned in modules of their own, so that their dependencies never become the operator's, and are compiled
 # into Go's build cache on first use. The linters are apart from the rest: they pull in two hundred modules.
 CONTROLLER_GEN = go tool -modfile=$(CURDIR)/hack/tools/go.mod controller-gen
@@ -202,14 +205,37 @@ uninstall: ## Delete the CRDs, before undeploy; refused while anything is left t
 	if [ -n "$$crds" ]; then \
 		$(KUBECTL) label --overwrite $$crds reporter.lerian.studio/allow-deletion=true && $(KUBECTL) delete $$crds; fi
 
+# The namespaces whose RoleBinding an operator holds that works in some namespaces alone. Only while it works there does it let go, and
+# what nobody lets go of holds the namespace for ever.
+HELD_BINDINGS = $(KUBECTL) get rolebindings --all-namespaces --field-selector metadata.name=reporter-operator \
+	-o go-template='{{range .items}}{{if .metadata.finalizers}}{{.metadata.namespace}} {{end}}{{end}}'
+
+# With WATCH_NAMESPACES, rights in the whole cluster from an earlier install are taken back. One that does not exist keeps no other from
+# its RoleBinding.
 .PHONY: deploy
-deploy: ## Install the CRDs and the operator with the image IMG.
+deploy: ## Install the CRDs and the operator with the image IMG, to work in WATCH_NAMESPACES alone if that is set.
+	@held=$$($(HELD_BINDINGS)) || exit; for namespace in $$held; do case ',$(WATCH_NAMESPACES),' in *,$$namespace,*) ;; *) printf '%s\n' \
+		"The operator works in namespace $$namespace, which WATCH_NAMESPACES leaves out. Have it let go first:" \
+		"$(KUBECTL) delete rolebinding --namespace $$namespace reporter-operator" >&2; exit 1 ;; esac; done
 	@mkdir -p bin/deploy
-	@printf 'resources:\n- ../../$(CONFIG)\n' >bin/deploy/kustomization.yaml
+	@printf 'resources: [../../$(CONFIG)]\n' >bin/deploy/kustomization.yaml
+	@if [ -n '$(WATCH_NAMESPACES)' ]; then printf '%s\n' 'components: [../../config/namespaced]' 'patches:' \
+		'- target: {kind: Deployment, name: controller-manager}' '  patch: |-' \
+		'    - {op: add, path: /spec/template/spec/containers/0/args/-, value: "--watch-namespaces=$(WATCH_NAMESPACES)"}' \
+		>>bin/deploy/kustomization.yaml; fi
 	cd bin/deploy && $(KUSTOMIZE) edit set image controller=$(IMG)
 	$(KUSTOMIZE) build bin/deploy | $(KUBECTL) apply -f -
+	@if [ -n '$(WATCH_NAMESPACES)' ]; then \
+		$(KUBECTL) delete clusterrolebinding reporter-operator-manager-rolebinding --ignore-not-found || exit; fi; \
+	status=0; for namespace in $$(echo '$(WATCH_NAMESPACES)' | tr , ' '); do echo "In namespace $$namespace:"; \
+		$(KUBECTL) apply --namespace $$namespace -k config/watched-namespace || status=$$?; done; exit $$status
 
 .PHONY: undeploy
 undeploy: ## Remove the operator. The CRDs and their objects stay, and held until it is back.
+	@held=$$($(HELD_BINDINGS)) || exit; \
+	for namespace in $$held; do $(KUBECTL) delete rolebinding --namespace $$namespace reporter-operator --wait=false || exit; done; \
+	for namespace in $$held; do $(KUBECTL) wait rolebinding --namespace $$namespace reporter-operator --for=delete --timeout=2m || { printf '%s\n' \
+		"The RoleBinding in namespace $$namespace goes when no deletion waits there any more, and the operator runs. Try again then:" \
+		"$(KUBECTL) get rconn --namespace $$namespace" >&2; exit 1; }; done
 	$(KUSTOMIZE) build $(CONFIG) | \
 		$(KUBECTL) delete --ignore-not-found -l app.kubernetes.io/component!=crd -f -
