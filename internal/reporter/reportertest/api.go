@@ -3,6 +3,7 @@ package reportertest
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -85,6 +86,7 @@ var (
 
 	noRoute        = problem{404, "request_failed", "Cannot find what was requested."}
 	noMethod       = problem{405, "request_failed", "Method Not Allowed"}
+	tooMany        = problem{429, "rate_limit_exceeded", "rate limit exceeded"}
 	tooManyTests   = problem{429, "request_failed", "Too many tests of this connection. Please try again later."}
 	noTestDatabase = problem{500, "request_failed", "The database of this connection cannot be reached."}
 )
@@ -96,7 +98,8 @@ func (r *Reporter) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 
 // act carries the request out and writes Reporter's own answer.
 func (r *Reporter) act(w http.ResponseWriter, req *http.Request) {
-	a, problemJSON := r.carryOut(req)
+	a, header, problemJSON := r.carryOut(req)
+	maps.Copy(w.Header(), header)
 	a.write(w, problemJSON)
 }
 
@@ -109,8 +112,7 @@ const (
 // match returns the pattern of the path, "" if Reporter serves no such path, and the id in it. By hand, as http.ServeMux
 // would clean a path like //v1/management/connections with a redirect, where Reporter finds nothing.
 func match(path string) (pattern, id string) {
-	switch path {
-	case "/health", "/readyz", "/version", connectionsPath:
+	if isProbe(path) || path == connectionsPath {
 		return path, ""
 	}
 	rest, found := strings.CutPrefix(path, connectionsPath+"/")
@@ -124,11 +126,19 @@ func match(path string) (pattern, id string) {
 	return connectionPath, id
 }
 
-// carryOut does what is asked for and returns Reporter's answer, and which format an error is to have.
-func (r *Reporter) carryOut(req *http.Request) (a answer, problemJSON bool) {
+func isProbe(path string) bool { return path == "/health" || path == "/readyz" || path == "/version" }
+
+// carryOut does what is asked for and returns Reporter's answer, the headers to send with it, and which format an error is to have.
+func (r *Reporter) carryOut(req *http.Request) (a answer, header http.Header, problemJSON bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.answer(req), r.problemJSON
+	if r.limiter != nil && !isProbe(req.URL.Path) {
+		var exceeded bool
+		if header, exceeded = r.limiter.take(r.now()); exceeded {
+			return answer{429, tooMany}, header, r.problemJSON
+		}
+	}
+	return r.answer(req), header, r.problemJSON
 }
 
 func (r *Reporter) answer(req *http.Request) answer {

@@ -78,6 +78,7 @@ type Reporter struct {
 	grants       map[string]grant // by token; nil while no token is asked for
 	problemJSON  bool
 	databaseDown bool
+	limiter      *limiter // nil while requests are not limited
 }
 
 // name is how jobs call a connection, and what must be unique.
