@@ -20,31 +20,39 @@ type Process struct {
 	err  error
 }
 
-// buildOperator builds the operator from the module's root into the world's directory.
-func (w *World) buildOperator(ctx context.Context) error {
-	build := exec.CommandContext(ctx, "go", "build", "-o", w.path("manager"), ".") //nolint:gosec // nothing of it comes from outside
+// Build builds a program from a package of this module, such as ./hack/demo, into the world's directory and returns its path.
+func (w *World) Build(ctx context.Context, name, pkg string) (string, error) {
+	path := w.path(name)
+	build := exec.CommandContext(ctx, "go", "build", "-o", path, pkg) //nolint:gosec // nothing of it comes from outside
 	build.Dir = w.root
 	build.Env = append(os.Environ(), "GOTMPDIR="+w.Dir) // go leaves its files behind when it is interrupted
 	build.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	build.Cancel = func() error { return syscall.Kill(-build.Process.Pid, syscall.SIGKILL) } // its compilers as well
 	if output, err := build.CombinedOutput(); err != nil {
-		return fmt.Errorf("building the operator: %w\n%s", err, output)
+		return "", fmt.Errorf("building %s: %w\n%s", name, err, output)
 	}
-	return nil
+	return path, nil
 }
 
 // StartOperator starts the operator, built from this tree when the world began, as its own ServiceAccount. What it logs goes to
 // log.
 func (w *World) StartOperator(ctx context.Context, log io.Writer, args ...string) (*Process, error) {
 	defer context.AfterFunc(ctx, w.stopBuild)()
-	if err := w.build(); err != nil {
+	path, err := w.build()
+	if err != nil {
 		return nil, err
 	}
+	return w.StartAsOperator(ctx, log, path, append([]string{"--health-probe-bind-address=0", "--allow-loopback-endpoints"}, args...)...)
+}
+
+// StartAsOperator starts any program as the operator's ServiceAccount, so that what it asks of the API server is allowed, judged and
+// logged as if the operator had asked.
+func (w *World) StartAsOperator(ctx context.Context, log io.Writer, path string, args ...string) (*Process, error) {
 	kubeconfig, err := w.operatorKubeconfig(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return start(log, []string{"KUBECONFIG=" + kubeconfig}, w.path("manager"), append([]string{"--health-probe-bind-address=0", "--allow-loopback-endpoints"}, args...)...)
+	return start(log, []string{"KUBECONFIG=" + kubeconfig}, path, args...)
 }
 
 // StartNamespaceController starts kube-controller-manager with the controller that empties deleted namespaces, and the one that
@@ -71,6 +79,9 @@ func start(log io.Writer, env []string, path string, args ...string) (*Process, 
 	}()
 	return p, nil
 }
+
+// PID is the process's id.
+func (p *Process) PID() int { return p.command.Process.Pid }
 
 // Done is closed when the process has ended, whoever ended it.
 func (p *Process) Done() <-chan struct{} { return p.done }

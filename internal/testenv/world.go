@@ -10,9 +10,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -50,7 +52,7 @@ type World struct {
 	root      string
 	control   envtest.Environment
 	config    *rest.Config
-	build     func() error // builds the operator, once, and waits for that
+	build     func() (string, error) // builds the operator, once, and waits for that; returns its path
 	stopBuild context.CancelFunc
 }
 
@@ -72,7 +74,7 @@ func (w *World) start(ctx context.Context) (err error) {
 		return err
 	}
 	building, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	w.stopBuild, w.build = cancel, sync.OnceValue(func() error { return w.buildOperator(building) })
+	w.stopBuild, w.build = cancel, sync.OnceValues(func() (string, error) { return w.Build(building, "manager", ".") })
 	go w.build() //nolint:errcheck // it takes as long as the control plane; StartOperator tells what came of it
 	if err := os.WriteFile(w.path("audit-policy.yaml"), []byte(auditPolicy), 0o600); err != nil {
 		return err
@@ -87,7 +89,8 @@ func (w *World) start(ctx context.Context) (err error) {
 	}
 	apiServer.Configure().
 		Append("audit-policy-file", w.path("audit-policy.yaml")).
-		Append("audit-log-path", w.path("audit.log"))
+		Append("audit-log-path", w.path("audit.log")).
+		Append("audit-log-maxsize", "100000") // MB; it must not begin anew while it is read
 	w.control.ControlPlaneStartTimeout = time.Minute // on a machine that compiles at the same time, 20 s are not enough
 	if w.config, err = w.control.Start(); err != nil {
 		return fmt.Errorf("starting the control plane: %w", err)
@@ -128,6 +131,9 @@ func (w *World) install(ctx context.Context) error {
 	return w.AwaitPolicies(ctx)
 }
 
+// Config is how to reach the API server as cluster administrator, for clients of another kind than World's own.
+func (w *World) Config() *rest.Config { return rest.CopyConfig(w.config) }
+
 // AwaitPolicies waits until the API server has taken up the admission policies, which it does a moment after they are made. Those that
 // mutate are tried out on an object that is never stored.
 func (w *World) AwaitPolicies(ctx context.Context) error {
@@ -158,7 +164,7 @@ func (w *World) Stop() error {
 		return err
 	}
 	w.stopBuild()
-	_ = w.build() // it writes into Dir
+	_, _ = w.build() // it writes into Dir
 	return errors.Join(err, os.RemoveAll(w.Dir))
 }
 
@@ -249,11 +255,25 @@ func (c Call) IsWrite() bool {
 // OperatorCalls returns what the operator has asked of the API server about one namespace since the world began. The API
 // server logs a call right after it has answered it, so the last one may be missing for a moment.
 func (w *World) OperatorCalls(namespace string) ([]Call, error) {
-	content, err := os.ReadFile(w.path("audit.log"))
+	calls, _, err := w.OperatorCallsFrom(0)
+	return slices.DeleteFunc(calls, func(c Call) bool { return c.Namespace != namespace }), err
+}
+
+// OperatorCallsFrom returns what the operator has asked about anything, from a place in the audit log on: 0 is its beginning. It also
+// returns the place to go on from.
+func (w *World) OperatorCallsFrom(place int64) (calls []Call, next int64, err error) {
+	log, err := os.Open(w.path("audit.log"))
 	if err != nil {
-		return nil, err
+		return nil, place, err
 	}
-	var calls []Call
+	defer log.Close() //nolint:errcheck // it was only read
+	if _, err := log.Seek(place, io.SeekStart); err != nil {
+		return nil, place, err
+	}
+	content, err := io.ReadAll(log)
+	if err != nil {
+		return nil, place, err
+	}
 	content = content[:bytes.LastIndexByte(content, '\n')+1] // the last line may be half written
 	for line := range bytes.Lines(content) {
 		var entry struct {
@@ -266,16 +286,13 @@ func (w *World) OperatorCalls(namespace string) ([]Call, error) {
 			} `json:"responseStatus"`
 		}
 		if err := json.Unmarshal(line, &entry); err != nil {
-			return nil, fmt.Errorf("reading the audit log: %w", err)
-		}
-		if entry.ObjectRef.Namespace != namespace {
-			continue
+			return nil, place, fmt.Errorf("reading the audit log: %w", err)
 		}
 		resource := entry.ObjectRef.Resource
 		if entry.ObjectRef.Subresource != "" {
 			resource += "/" + entry.ObjectRef.Subresource
 		}
-		calls = append(calls, Call{entry.Verb, resource, namespace, entry.ObjectRef.Name, entry.ResponseStatus.Code})
+		calls = append(calls, Call{entry.Verb, resource, entry.ObjectRef.Namespace, entry.ObjectRef.Name, entry.ResponseStatus.Code})
 	}
-	return calls, nil
+	return calls, place + int64(len(content)), nil
 }
