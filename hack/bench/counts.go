@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/hack/internal/words"
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 	"github.com/reporter-operator/reporter-operator/internal/testenv"
 )
@@ -61,7 +62,7 @@ func idle(ctx context.Context, b *bench) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	marked, markedFor, err := b.deleteMarked(ctx, b.sized(200))
+	marked, markedFor, err := b.deleteMarked(ctx, 200)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -71,7 +72,7 @@ func idle(ctx context.Context, b *bench) (outcome, error) {
 		met = met && a.finalizers.each(1) && a.statuses.each(0) && a.remote.each(1) && len(a.others) == 0 && float64(a.reads) <= took.Seconds()+2
 	}
 	inWords := func(a account) string {
-		text := fmt.Sprintf("%s writes and %s calls of Reporter each, %s of the endpoint for all together", plus(a.finalizers, a.statuses).in(""), a.remote.in(""), plural(a.reads, "read"))
+		text := fmt.Sprintf("%s writes and %s calls of Reporter each, %s of the endpoint for all together", plus(a.finalizers, a.statuses).in(""), a.remote.in(""), words.Plural(a.reads, "read"))
 		if len(a.others) > 0 {
 			text += ", and " + strings.Join(a.others, ", ")
 		}
@@ -124,11 +125,8 @@ func (b *bench) deleteAsTheyCome(ctx context.Context, size int) (account, time.D
 
 // deleteMarked has the operator find deletions when it starts.
 func (b *bench) deleteMarked(ctx context.Context, size int) (account, time.Duration, error) {
-	h, err := b.newHerd(ctx, size, true)
+	h, err := b.newMarkedHerd(ctx, size, true)
 	if err != nil {
-		return account{}, 0, err
-	}
-	if err := h.markDeleted(ctx); err != nil {
 		return account{}, 0, err
 	}
 	if err := h.skipCalls(); err != nil {
@@ -143,7 +141,7 @@ func (b *bench) deleteMarked(ctx context.Context, size int) (account, time.Durat
 	if err != nil {
 		return account{}, 0, err
 	}
-	if err := ends.awaitAll(ctx, p, size); err != nil {
+	if err := ends.awaitAll(ctx, p, len(h.claimed)); err != nil {
 		return account{}, 0, err
 	}
 	took := time.Since(p.started)
@@ -235,7 +233,7 @@ func waiting(ctx context.Context, b *bench) (outcome, error) {
 		return outcome{}, err
 	}
 	o := outcome{met: a.finalizers.each(1) && a.statuses.each(1) && len(a.others) == 0, each: map[string]series{}}
-	texts := []string{fmt.Sprintf("%s API writes each, %s of the endpoint for all together", plus(a.finalizers, a.statuses).in(""), plural(a.reads, "read"))}
+	texts := []string{fmt.Sprintf("%s API writes each, %s of the endpoint for all together", plus(a.finalizers, a.statuses).in(""), words.Plural(a.reads, "read"))}
 	for i, wait := range waits {
 		group, scheduled := series{}, [2]int{1 << 30, 0}
 		for _, c := range h.claimed[i*each : (i+1)*each] {

@@ -6,9 +6,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/reporter-operator/reporter-operator/hack/internal/words"
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 	"github.com/reporter-operator/reporter-operator/internal/testenv"
 )
@@ -35,7 +35,7 @@ func drain(size int) func(context.Context, *bench) (outcome, error) {
 		rates := map[string]series{}
 		for round := range b.runs {
 			for _, who := range []contender{noopYardstick, httpYardstick, theOperator} {
-				d, err := b.drainHerd(ctx, size, who)
+				d, err := b.drainHerd(ctx, size, true, who)
 				if err != nil {
 					return outcome{}, fmt.Errorf("draining with %s: %w", who.name, err)
 				}
@@ -54,19 +54,16 @@ func drain(size int) func(context.Context, *bench) (outcome, error) {
 }
 
 // drainHerd makes a herd, marks it deleted while nothing runs, and has it drained.
-func (b *bench) drainHerd(ctx context.Context, size int, who contender) (drained, error) {
-	h, err := b.newHerd(ctx, b.sized(size), true)
+func (b *bench) drainHerd(ctx context.Context, size int, ready bool, who contender) (drained, error) {
+	h, err := b.newMarkedHerd(ctx, size, ready)
 	if err != nil {
-		return drained{}, err
-	}
-	if err := h.markDeleted(ctx); err != nil {
 		return drained{}, err
 	}
 	d, err := h.drain(ctx, who)
 	if err != nil {
 		return drained{}, err
 	}
-	if who.name == theOperator.name {
+	if ready && who.name == theOperator.name {
 		b.drained[size] = append(b.drained[size], d)
 	}
 	return d, h.clear(ctx)
@@ -98,7 +95,7 @@ func (h *herd) drain(ctx context.Context, who contender) (drained, error) {
 // operatorDrains returns what the operator's drains of a size were like: those of another row, if it was among those selected.
 func (b *bench) operatorDrains(ctx context.Context, size int) ([]drained, error) {
 	for round := len(b.drained[size]); round < b.runs; round++ {
-		d, err := b.drainHerd(ctx, size, theOperator)
+		d, err := b.drainHerd(ctx, size, true, theOperator)
 		if err != nil {
 			return nil, err
 		}
@@ -124,7 +121,7 @@ func reconciles(ctx context.Context, b *bench) (outcome, error) {
 func fairness(ctx context.Context, b *bench) (outcome, error) {
 	var alone, beside series
 	for round := range b.runs {
-		d, err := b.drainHerd(ctx, 1000, theOperator)
+		d, err := b.drainHerd(ctx, 1000, false, theOperator)
 		if err != nil {
 			return outcome{}, err
 		}
@@ -146,19 +143,14 @@ func fairness(ctx context.Context, b *bench) (outcome, error) {
 }
 
 func (b *bench) drainBesideHanging(ctx context.Context) (drained, error) {
-	hanging, err := b.newHerd(ctx, b.sized(1000), true)
+	hanging, err := b.newMarkedHerd(ctx, 1000, false)
 	if err != nil {
 		return drained{}, err
 	}
 	answer := hanging.reporter.Inject(reportertest.Fault{Do: reportertest.Hang()})
-	healthy, err := b.newHerd(ctx, b.sized(1000), true)
+	healthy, err := b.newMarkedHerd(ctx, 1000, false)
 	if err != nil {
 		return drained{}, err
-	}
-	for _, h := range []*herd{hanging, healthy} {
-		if err := h.markDeleted(ctx); err != nil {
-			return drained{}, err
-		}
 	}
 	d, err := healthy.drain(ctx, theOperator)
 	if err != nil {
@@ -208,7 +200,7 @@ func down(ctx context.Context, b *bench) (outcome, error) {
 	return outcome{
 		met: requests.median() <= 1 && cpu.median() < 5 && slices.Max(writes) == 1 && unsettled == 0 && ratio >= 0.9,
 		measured: fmt.Sprintf("%s requests/s, %s of a core, at most %s, all told in %s; recovered, the first goes after %s, then %s, normally %s",
-			requests.in(""), cpu.in(" %"), plural(int(slices.Max(writes)), "status write"), told.in(" s"), noticed.in(" s"), rates.in("/s"), normal.in("/s")),
+			requests.in(""), cpu.in(" %"), words.Plural(int(slices.Max(writes)), "status write"), told.in(" s"), noticed.in(" s"), rates.in("/s"), normal.in("/s")),
 		ratio: ratio,
 		series: map[string]series{"requests/s": requests, "CPU %": cpu, "most status writes": writes, "seconds until all are told": told,
 			"seconds until the first goes": noticed, "recovered/s": rates, "normal/s": normal},
@@ -218,11 +210,8 @@ func down(ctx context.Context, b *bench) (outcome, error) {
 // sitThroughOutage has the operator meet a Reporter that answers 503, or in every other round one that breaks each connection.
 func (b *bench) sitThroughOutage(ctx context.Context, round int) (outage, error) {
 	var o outage
-	h, err := b.newHerd(ctx, b.sized(5000), true)
+	h, err := b.newMarkedHerd(ctx, 5000, false)
 	if err != nil {
-		return o, err
-	}
-	if err := h.markDeleted(ctx); err != nil {
 		return o, err
 	}
 	h.reporter.SetDatabaseDown(round%2 == 0)
@@ -279,7 +268,7 @@ func (h *herd) settle(ctx context.Context, p *process, o *outage) error {
 	if err != nil {
 		return err
 	}
-	watched := h.shortened(30 * time.Second)
+	watched := h.shortened(20 * time.Second)
 	if err := pause(ctx, watched); err != nil {
 		return err
 	}
@@ -305,11 +294,4 @@ func statusWrites(calls []testenv.Call) map[string]int {
 		}
 	}
 	return writes
-}
-
-func plural(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return fmt.Sprintf("%d %s", n, strings.TrimSpace(noun))
 }

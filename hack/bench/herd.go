@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -40,7 +41,8 @@ type herd struct {
 }
 
 // newHerd makes a namespace with an endpoint that is Ready, and so many ReporterConnections. If they are to be ready, they say what the
-// operator would have said of them; otherwise that is left to an operator that runs.
+// operator would have said of them. Otherwise that is left to an operator that runs, or to nobody where it makes no difference: it takes
+// longer than their creation.
 func (b *bench) newHerd(ctx context.Context, size int, ready bool) (*herd, error) {
 	h := &herd{bench: b, tally: &tally{}, reporter: reportertest.New()}
 	h.reporter.SetLatency(latency)
@@ -62,13 +64,22 @@ func (b *bench) newHerd(ctx context.Context, size int, ready bool) (*herd, error
 	}
 	endpoint.Status = v1alpha1.ReporterEndpointStatus{ObservedGeneration: endpoint.Generation, Conditions: []metav1.Condition{
 		available(endpoint.Generation, "Reporter answers, and accepts the credentials if there are any")}}
-	if err := b.api.Status().Update(ctx, endpoint); err != nil && ready { // an operator that runs writes it as well
+	if err := b.api.Status().Update(ctx, endpoint); err != nil && !apierrors.IsConflict(err) { // an operator that runs was first
 		return nil, err
 	}
 	if h.place, err = b.auditEnd(); err != nil {
 		return nil, err
 	}
 	return h, h.grow(ctx, size, ready)
+}
+
+// newMarkedHerd makes a herd of a size that the table names and marks it deleted while nothing runs.
+func (b *bench) newMarkedHerd(ctx context.Context, size int, ready bool) (*herd, error) {
+	h, err := b.newHerd(ctx, b.sized(size), ready)
+	if err != nil {
+		return nil, err
+	}
+	return h, h.markDeleted(ctx)
 }
 
 // grow adds so many ReporterConnections.

@@ -12,18 +12,15 @@ import (
 // rateLimit measures what the operator makes of what a Reporter allows. The runs are side by side, each with a Reporter of its own, as
 // what bounds them is no machine.
 func rateLimit(ctx context.Context, b *bench) (outcome, error) {
-	limit, window := b.sized(500), b.shortened(time.Minute)
+	limit, window := b.sized(1500)/3, b.shortened(time.Minute)
 	herds := make([]*herd, b.runs)
 	followed := make([]*ends, b.runs)
 	for i := range herds {
-		h, err := b.newHerd(ctx, 3*limit, true)
+		h, err := b.newMarkedHerd(ctx, 1500, false)
 		if err != nil {
 			return outcome{}, err
 		}
 		h.reporter.SetRateLimit(limit, window)
-		if err := h.markDeleted(ctx); err != nil {
-			return outcome{}, err
-		}
 		if followed[i], err = h.follow(ctx); err != nil {
 			return outcome{}, err
 		}

@@ -10,7 +10,8 @@ import (
 	"os"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/reporter-operator/reporter-operator/hack/internal/words"
 )
 
 // outcome is what a scenario measured.
@@ -130,9 +131,9 @@ func (r report) asMarkdown() string {
 // text is the table for a terminal.
 func (r report) text() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s\n\n", strings.Join(wrap(strings.NewReplacer("`", "", "**", "").Replace(r.circumstances()), 120), "\n"))
+	fmt.Fprintf(&b, "\n%s\n\n", strings.Join(words.Wrap(strings.NewReplacer("`", "", "**", "").Replace(r.circumstances()), 120), "\n"))
 	line := func(name, verdict, ratio, target, measured string) {
-		targets, measurements := wrap(target, 38), wrap(measured, 52)
+		targets, measurements := words.Wrap(target, 38), words.Wrap(measured, 52)
 		for i := range max(len(targets), len(measurements)) {
 			cell := func(rows []string) string {
 				if i < len(rows) {
@@ -140,7 +141,7 @@ func (r report) text() string {
 				}
 				return ""
 			}
-			row := fmt.Sprintf("%-11s %-7s %-5s %s %s", cell([]string{name}), cell([]string{verdict}), cell([]string{ratio}), pad(cell(targets), 38), cell(measurements))
+			row := fmt.Sprintf("%-11s %-7s %-5s %s %s", cell([]string{name}), cell([]string{verdict}), cell([]string{ratio}), words.Pad(cell(targets), 38), cell(measurements))
 			b.WriteString(strings.TrimRight(row, " ") + "\n")
 		}
 	}
@@ -149,25 +150,4 @@ func (r report) text() string {
 		line(row.Name, row.verdict(), row.ratio(), row.Target, row.Measured)
 	}
 	return b.String()
-}
-
-func pad(text string, width int) string {
-	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
-}
-
-// wrap breaks a text at spaces into rows of at most so many runes; a longer word has a row to itself.
-func wrap(text string, width int) []string {
-	rows := []string{""}
-	for _, word := range strings.Fields(text) {
-		row := &rows[len(rows)-1]
-		switch {
-		case *row == "":
-			*row = word
-		case utf8.RuneCountInString(*row)+1+utf8.RuneCountInString(word) <= width:
-			*row += " " + word
-		default:
-			rows = append(rows, word)
-		}
-	}
-	return rows
 }

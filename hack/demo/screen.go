@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/reporter-operator/reporter-operator/hack/internal/words"
 )
 
 // width is what the lines of this program fit in; what kubectl prints may be wider.
@@ -65,7 +66,7 @@ func (s *screen) title(text string) {
 
 // say prints a paragraph.
 func (s *screen) say(format string, args ...any) {
-	s.print(strings.Join(wrap(fmt.Sprintf(format, args...), width), "\n") + "\n")
+	s.print(strings.Join(words.Wrap(fmt.Sprintf(format, args...), width), "\n") + "\n")
 }
 
 // command prints a command as it would be typed, with what it reads, and what it printed.
@@ -99,9 +100,9 @@ func (s *screen) timelineHead(when string) {
 }
 
 func (s *screen) timelineLine(when string, l line) {
-	rows := wrap(l.what, width-whatIndent)
+	rows := words.Wrap(l.what, width-whatIndent)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%*s  %s  %-*s  %s\n", whenWidth, when, s.paint(strong, pad(l.who, whoWidth)), whereWidth, l.where, s.paint(l.tone, rows[0]))
+	fmt.Fprintf(&b, "%*s  %s  %-*s  %s\n", whenWidth, when, s.paint(strong, words.Pad(l.who, whoWidth)), whereWidth, l.where, s.paint(l.tone, rows[0]))
 	for _, row := range rows[1:] {
 		fmt.Fprintf(&b, "%*s%s\n", whatIndent, "", s.paint(l.tone, row))
 	}
@@ -120,38 +121,9 @@ func (s *screen) table(rows [][]string, toneOf func(row int) tone) {
 	for n, row := range rows {
 		var text strings.Builder
 		for i, cell := range row {
-			text.WriteString(pad(cell, widths[i]) + "  ")
+			text.WriteString(words.Pad(cell, widths[i]) + "  ")
 		}
 		b.WriteString(s.paint(toneOf(n), strings.TrimRight(text.String(), " ")) + "\n")
 	}
 	s.print(b.String())
-}
-
-func pad(text string, width int) string {
-	return text + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(text)))
-}
-
-// wrap breaks a text at spaces into rows of at most so many runes; a longer word has a row to itself.
-func wrap(text string, width int) []string {
-	rows := []string{""}
-	for _, word := range strings.Fields(text) {
-		row := &rows[len(rows)-1]
-		switch {
-		case *row == "":
-			*row = word
-		case utf8.RuneCountInString(*row)+1+utf8.RuneCountInString(word) <= width:
-			*row += " " + word
-		default:
-			rows = append(rows, word)
-		}
-	}
-	return rows
-}
-
-// plural writes a number with its noun.
-func plural(n int, noun string) string {
-	if n != 1 {
-		noun += "s"
-	}
-	return strconv.Itoa(n) + " " + noun
 }

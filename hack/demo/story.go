@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/reporter-operator/reporter-operator/hack/internal/words"
 )
 
 // When things happen, counted from the deletion.
@@ -167,7 +169,7 @@ func (e expectation) differences(name string, o outcome) []string {
 		differ("Reporter was asked %q, which does not match %s", o.calls, e.calls)
 	}
 	if e.writes != o.writes {
-		differ("the operator wrote to the API server %s, not %d", plural(o.writes, "time"), e.writes)
+		differ("the operator wrote to the API server %s, not %d", words.Plural(o.writes, "time"), e.writes)
 	}
 	return differences
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/hack/internal/play"
+	"github.com/reporter-operator/reporter-operator/hack/internal/words"
 	"github.com/reporter-operator/reporter-operator/internal/testenv"
 )
 
@@ -212,7 +213,7 @@ func (t *timeline) tellRepeated(who string, at time.Time) {
 	if r == nil || r.again == 0 || t.stamp == nil {
 		return
 	}
-	t.put(line{at: at, who: who, where: inReporter, what: fmt.Sprintf("%s, %s until now", r.what, plural(r.again, "more time")), tone: waiting})
+	t.put(line{at: at, who: who, where: inReporter, what: fmt.Sprintf("%s, %s until now", r.what, words.Plural(r.again, "more time")), tone: waiting})
 	r.again = 0
 }
 
