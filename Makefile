@@ -171,6 +171,16 @@ fuzz: ## Feed hostile bytes to the client of Reporter's API, FUZZTIME for each k
 	@for name in $$(go test -list '^Fuzz' ./internal/reporter | grep '^Fuzz'); do echo "fuzzing with $$name"; \
 		go test ./internal/reporter -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x || exit; done
 
+# Which rows of the table, all if empty, and how many runs of each; BENCH_FLAGS adds others, such as -scale 0.1.
+ROWS ?=
+RUNS ?= 5
+
+.PHONY: bench
+bench: ## Measure the operator against the limit of this machine: half an hour. ROWS=drain,idle RUNS=3 for less.
+	@mkdir -p bin && go build -o bin/bench ./hack/bench
+	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
+	exec bin/bench -rows '$(ROWS)' -runs $(RUNS) -json bin/bench.json -markdown bin/bench.md $(BENCH_FLAGS)
+
 ##@ Deploy: kubectl and, for the image, a container engine
 
 .PHONY: docker-build

@@ -62,7 +62,7 @@ var scenarios = []scenario{
 
 func main() {
 	var o options
-	rows := flag.String("rows", "", "which `rows` to run, by name or the beginning of it, separated by commas; all if empty")
+	flag.StringVar(&o.names, "rows", "", "which `rows` to run, by name or the beginning of it, separated by commas; all if empty")
 	flag.IntVar(&o.runs, "runs", 5, "how many `runs` of what is measured in time, interleaved with those it is compared with")
 	flag.Float64Var(&o.scale, "scale", 1, "`share` of the objects, and of the longer waits, to try things out with; the targets are for 1")
 	flag.StringVar(&o.json, "json", "", "`file` to write the results to, with those of every single run")
@@ -70,7 +70,7 @@ func main() {
 	list := flag.Bool("list", false, "list the rows and what they are to reach")
 	flag.Parse()
 	var err error
-	if o.rows, err = selected(*rows); err == nil {
+	if o.rows, err = selected(o.names); err == nil {
 		err = o.check(flag.Args())
 	}
 	if err != nil {
@@ -94,6 +94,7 @@ func main() {
 }
 
 type options struct {
+	names          string
 	rows           []scenario
 	runs           int
 	scale          float64
@@ -150,7 +151,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := b.setUp(ctx); err != nil {
 		return fmt.Errorf("setting up: %w", err)
 	}
-	r := report{Command: commandLine(), Started: began.UTC().Truncate(time.Second), Machine: b.machine(), Runs: o.runs, Scale: o.scale}
+	r := report{Command: o.command(), Started: began.UTC().Truncate(time.Second), Machine: b.machine(), Runs: o.runs, Scale: o.scale}
 	for _, s := range o.rows {
 		started := time.Now()
 		b.row = s.name
@@ -173,7 +174,17 @@ func run(ctx context.Context, o options) (err error) {
 	return errors.Join(err, r.write(os.Stdout, o))
 }
 
-// commandLine is what was typed, as good as it can be told.
-func commandLine() string {
-	return strings.Join(append([]string{"go run ./hack/bench"}, os.Args[1:]...), " ")
+// command is what to type to measure the same again.
+func (o options) command() string {
+	command := "make bench"
+	if o.names != "" {
+		command += " ROWS=" + strings.ReplaceAll(o.names, " ", "")
+	}
+	if o.runs != 5 {
+		command += fmt.Sprintf(" RUNS=%d", o.runs)
+	}
+	if o.scale != 1 {
+		command += fmt.Sprintf(" BENCH_FLAGS='-scale %g'", o.scale)
+	}
+	return command
 }

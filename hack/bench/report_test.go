@@ -15,7 +15,7 @@ func exampleReport() report {
 	slow := outcome{measured: "operator 200 (190–210)/s, http 402/s", ratio: 200.0 / 402, series: map[string]series{"operator/s": {190, 200, 210}}}
 	exact := outcome{met: true, measured: "1 write each", each: map[string]series{"finalizer writes": {1, 1, 1}, "reads": {0, 1, 0}}}
 	return report{
-		Command: "go run ./hack/bench", Started: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), Seconds: 1470, Runs: 3, Scale: 1,
+		Command: "make bench", Started: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC), Seconds: 1470, Runs: 3, Scale: 1,
 		Machine: machine{CPU: "Example", Cores: 2, MemoryMB: 8000, OS: "linux/amd64", Go: "go1.26", Kubernetes: "v1.37.2"},
 		Rows: []row{
 			slow.row(scenario{name: "drain-1000", what: "drain of many", target: "≥ 0.95 of http's rate, or no slower than its slowest run"}, 90*time.Second),
@@ -33,18 +33,18 @@ func TestReport(t *testing.T) {
 	}
 	const circumstances = "2026-06-01: 2 cores (Example), 8000 MB of memory, linux/amd64, Kubernetes v1.37.2, go1.26, 3 runs, 25 minutes in all."
 	for _, test := range []struct{ name, got, want string }{
-		{"the text", strings.Join(strings.Fields(printed.String()), " "), "go run ./hack/bench, " + circumstances +
+		{"the text", strings.Join(strings.Fields(printed.String()), " "), "make bench, " + circumstances +
 			" ROW VERDICT RATIO TARGET MEASURED" +
 			" drain-1000 NOT MET 0.498 ≥ 0.95 of http's rate, or no slower operator 200 (190–210)/s, http 402/s than its slowest run" +
 			" idle met exactly 1 1 write each"},
-		{"the Markdown", content(t, o.markdown), "`go run ./hack/bench`, " + circumstances + `
+		{"the Markdown", content(t, o.markdown), "`make bench`, " + circumstances + `
 
 | row | what | target | measured | ratio | |
 |---|---|---|---|---|---|
 | ` + "`drain-1000`" + ` | drain of many | ≥ 0.95 of http's rate, or no slower than its slowest run | operator 200 (190–210)/s, http 402/s | 0.498 | **not met** |
 | ` + "`idle`" + ` | calls | exactly 1 | 1 write each |  | met |
 `},
-		{"the JSON", compact(t, content(t, o.json)), `{"command":"go run ./hack/bench","started":"2026-06-01T12:00:00Z","seconds":1470,` +
+		{"the JSON", compact(t, content(t, o.json)), `{"command":"make bench","started":"2026-06-01T12:00:00Z","seconds":1470,` +
 			`"machine":{"cpu":"Example","cores":2,"memoryMB":8000,"os":"linux/amd64","go":"go1.26","kubernetes":"v1.37.2"},"runs":3,"scale":1,"rows":[` +
 			`{"name":"drain-1000","what":"drain of many","target":"≥ 0.95 of http's rate, or no slower than its slowest run",` +
 			`"measured":"operator 200 (190–210)/s, http 402/s","ratio":0.4975124378109453,"met":false,"seconds":90,"runs":{"operator/s":[190,200,210]}},` +
@@ -107,6 +107,17 @@ func TestSelected(t *testing.T) {
 	}
 	if _, err := selected("drain,dragon"); err == nil || err.Error() != `there is no row "dragon": -list lists them` {
 		t.Errorf("an unknown row is %v", err)
+	}
+}
+
+func TestCommand(t *testing.T) {
+	for want, o := range map[string]options{
+		"make bench": {runs: 5, scale: 1},
+		"make bench ROWS=drain,idle RUNS=3 BENCH_FLAGS='-scale 0.1'": {names: "drain, idle", runs: 3, scale: 0.1},
+	} {
+		if got := o.command(); got != want {
+			t.Errorf("the command is %q, not %q", got, want)
+		}
 	}
 }
 
