@@ -59,8 +59,11 @@ func (b *bench) drainHerd(ctx context.Context, size int, ready bool, who contend
 	if err != nil {
 		return drained{}, err
 	}
-	d, err := h.drain(ctx, who)
+	d, p, err := h.drain(ctx, who)
 	if err != nil {
+		return drained{}, err
+	}
+	if err := p.end(); err != nil {
 		return drained{}, err
 	}
 	if ready && who.name == theOperator.name {
@@ -69,27 +72,23 @@ func (b *bench) drainHerd(ctx context.Context, size int, ready bool, who contend
 	return d, h.clear(ctx)
 }
 
-// drain has a herd that is marked deleted drained.
-func (h *herd) drain(ctx context.Context, who contender) (drained, error) {
-	var d drained
+// drain has a herd that is marked deleted drained by a process, which goes on.
+func (h *herd) drain(ctx context.Context, who contender) (d drained, p *process, err error) {
 	ends, err := h.follow(ctx)
 	if err != nil {
-		return d, err
+		return d, nil, err
 	}
 	defer ends.stop()
-	p, err := who.start(h.bench, ctx, h)
-	if err != nil {
-		return d, err
+	if p, err = who.start(h.bench, ctx, h); err != nil {
+		return d, nil, err
 	}
 	if d.times, err = ends.await(ctx, p, len(h.claimed)); err != nil {
-		return d, err
+		return d, nil, err
 	}
 	if p.metrics != "" {
-		if d.reconciles, err = p.reconciles(ctx); err != nil {
-			return d, err
-		}
+		d.reconciles, err = p.reconciles(ctx)
 	}
-	return d, p.end()
+	return d, p, err
 }
 
 // operatorDrains returns what the operator's drains of a size were like: those of another row, if it was among those selected.
@@ -152,11 +151,14 @@ func (b *bench) drainBesideHanging(ctx context.Context) (drained, error) {
 	if err != nil {
 		return drained{}, err
 	}
-	d, err := healthy.drain(ctx, theOperator)
+	d, p, err := healthy.drain(ctx, theOperator)
 	if err != nil {
 		return drained{}, err
 	}
-	answer()
+	answer() // or it takes as long as they hang to end the operator
+	if err := p.end(); err != nil {
+		return drained{}, err
+	}
 	if err := healthy.clear(ctx); err != nil {
 		return drained{}, err
 	}
