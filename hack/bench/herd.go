@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,7 +103,7 @@ func (h *herd) grow(ctx context.Context, n int, ready bool) error {
 			ObservedGeneration: rc.Generation,
 			ObservedIn:         &v1alpha1.ObservedIn{URL: h.server.URL},
 			Connection: &v1alpha1.ObservedConnection{ConfigName: claimed.ConfigName, ProductName: claimed.ProductName, Type: claimed.Type,
-				Host: claimed.Host, Port: int32(claimed.Port), DatabaseName: claimed.DatabaseName, CreatedAt: &at, UpdatedAt: &at}, //nolint:gosec // a port
+				Host: claimed.Host, Port: int32(claimed.Port), DatabaseName: claimed.DatabaseName, CreatedAt: &at, UpdatedAt: &at},
 			Conditions: []metav1.Condition{available(rc.Generation, "Reporter shows the connection")},
 		}
 		return h.api.Status().Update(ctx, rc)
@@ -195,7 +196,7 @@ func (h *herd) follow(ctx context.Context) (*ends, error) {
 	}
 	e := &ends{cancel: cancel}
 	go func() {
-		defer events.Close() //nolint:errcheck // it was only read
+		defer events.Close()
 		err := lines(bufio.NewReaderSize(events, 64<<10), e.see)
 		e.mu.Lock()
 		defer e.mu.Unlock()
@@ -223,7 +224,7 @@ func (e *ends) stop() { e.cancel() }
 func (e *ends) seen() ([]time.Time, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.times[:len(e.times):len(e.times)], e.err
+	return slices.Clip(e.times), e.err
 }
 
 // patience is how long a drain may stand still before it is given up.

@@ -124,7 +124,7 @@ func (p *process) reconciles(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("reading the operator's metrics: %w", err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // it was only read
+	defer resp.Body.Close()
 	return parseReconciles(bufio.NewScanner(resp.Body))
 }
 

@@ -90,7 +90,7 @@ func (r report) write(out io.Writer, o options) error {
 		return err
 	}
 	if o.markdown != "" {
-		if err := os.WriteFile(o.markdown, []byte(r.asMarkdown()), 0o644); err != nil { //nolint:gosec // for everybody to read
+		if err := os.WriteFile(o.markdown, []byte(r.asMarkdown()), 0o644); err != nil {
 			return err
 		}
 	}
@@ -101,7 +101,7 @@ func (r report) write(out io.Writer, o options) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(o.json, append(content, '\n'), 0o644) //nolint:gosec // for everybody to read
+	return os.WriteFile(o.json, append(content, '\n'), 0o644)
 }
 
 // circumstances says where and how it was measured.
@@ -110,7 +110,7 @@ func (r report) circumstances() string {
 	if r.Scale != 1 {
 		scale = fmt.Sprintf(", **at %s of the scale that the targets are for**", number(r.Scale))
 	}
-	return fmt.Sprintf("`%s`, %s: %d cores (%s), %d MB of memory, %s, Kubernetes %s, %s, %d runs, %d minutes in all%s.",
+	return fmt.Sprintf("%#q, %s: %d cores (%s), %d MB of memory, %s, Kubernetes %s, %s, %d runs, %d minutes in all%s.",
 		r.Command, r.Started.Format("2006-01-02"), r.Machine.Cores, cmp.Or(r.Machine.CPU, "of an unknown kind"), r.Machine.MemoryMB,
 		r.Machine.OS, r.Machine.Kubernetes, r.Machine.Go, r.Runs, (r.Seconds+30)/60, scale)
 }

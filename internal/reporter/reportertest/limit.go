@@ -34,9 +34,9 @@ func (l *limiter) take(now time.Time) (header http.Header, exceeded bool) {
 	}
 	l.seen++
 	header = http.Header{}
-	header.Set("X-RateLimit-Limit", strconv.Itoa(l.limit))
-	header.Set("X-RateLimit-Remaining", strconv.Itoa(max(0, l.limit-l.seen)))
-	header.Set("X-RateLimit-Reset", strconv.FormatInt(l.ends.Unix(), 10))
+	header.Set("X-Ratelimit-Limit", strconv.Itoa(l.limit))
+	header.Set("X-Ratelimit-Remaining", strconv.Itoa(max(0, l.limit-l.seen)))
+	header.Set("X-Ratelimit-Reset", strconv.FormatInt(l.ends.Unix(), 10))
 	if l.seen > l.limit {
 		seconds := (l.ends.Sub(now) + time.Second - 1) / time.Second
 		header.Set("Retry-After", strconv.FormatInt(int64(seconds), 10))

@@ -54,7 +54,7 @@ func TestRateLimit(t *testing.T) {
 	for range 3 {
 		answer := do(t, reporter, "GET", connectionsPath, "", "Authorization", "Bearer token")
 		answers(t, answer, 200, `"total":0`)
-		if got := answer.Header().Get("X-RateLimit-Limit"); got != "" {
+		if got := answer.Header().Get("X-Ratelimit-Limit"); got != "" {
 			t.Errorf("without a limit, X-RateLimit-Limit is %q", got)
 		}
 	}
