@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"runtime"
@@ -18,7 +19,9 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/reporter-operator/reporter-operator/internal/testenv"
 )
@@ -43,6 +46,7 @@ type bench struct {
 }
 
 func (b *bench) setUp(ctx context.Context) error {
+	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard))) // what the libraries have to say is not for this audience
 	var err error
 	if b.World, err = testenv.Start(ctx); err != nil {
 		return err

@@ -13,16 +13,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
-
-	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
 // scenario is one row of the table.
@@ -83,7 +79,6 @@ func main() {
 		}
 		return
 	}
-	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard))) // what its libraries have to say is not for this audience
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := run(ctx, o); err != nil {
