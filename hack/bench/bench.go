@@ -35,7 +35,6 @@ type bench struct {
 	api       client.Client
 	config    *rest.Config
 	yardstick string // the path of its binary
-	log       *os.File
 	row       string // that is being measured
 	audited   int64  // how far the audit log was read
 	processes []*process
@@ -56,9 +55,6 @@ func (b *bench) setUp(ctx context.Context) error {
 	if b.api, err = client.New(b.config, client.Options{Scheme: b.Scheme()}); err != nil {
 		return err
 	}
-	if b.log, err = os.Create(b.Dir + "/processes.log"); err != nil {
-		return err
-	}
 	b.drained = map[int][]drained{}
 	b.yardstick, err = b.Build(ctx, "yardstick", "./hack/bench/yardstick")
 	return err
@@ -67,9 +63,6 @@ func (b *bench) setUp(ctx context.Context) error {
 func (b *bench) tearDown() error {
 	for _, p := range b.processes {
 		p.Kill()
-	}
-	if b.log != nil {
-		_ = b.log.Close() // it goes with the world
 	}
 	if b.World == nil {
 		return nil
@@ -85,15 +78,6 @@ func (b *bench) say(row, format string, args ...any) {
 // progress tells of one run of the row that is being measured.
 func (b *bench) progress(round int, format string, args ...any) {
 	b.say(b.row, "run %d of %d: %s", round+1, b.runs, fmt.Sprintf(format, args...))
-}
-
-// explain adds the end of what the processes logged to an error, unless that is an interruption.
-func (b *bench) explain(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return errors.New("interrupted")
-	}
-	log, _ := os.ReadFile(b.log.Name())
-	return fmt.Errorf("%w\nThe log of what was measured ends with:\n%s", err, log[max(0, len(log)-4<<10):])
 }
 
 // sized returns how many objects to take for a number that the table names.

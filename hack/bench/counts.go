@@ -179,7 +179,7 @@ func (h *herd) awaitReady(ctx context.Context, p *process) error {
 		return len(statusWrites(calls)) >= len(h.claimed), err
 	})
 	if err == nil && !told {
-		err = fmt.Errorf("the resources are not Ready after %s", patience)
+		err = p.tell(fmt.Errorf("the resources are not Ready after %s", patience))
 	}
 	return err
 }

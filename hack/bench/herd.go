@@ -254,7 +254,7 @@ func (e *ends) await(ctx context.Context, p *process, n int) ([]time.Time, error
 func (e *ends) awaitAll(ctx context.Context, p *process, n int) error {
 	times, err := e.await(ctx, p, n)
 	if err == nil && len(times) < n {
-		err = fmt.Errorf("of %d resources %d are left, and none has gone for %s", n, n-len(times), patience)
+		err = p.tell(fmt.Errorf("of %d resources %d are left, and none has gone for %s", n, n-len(times), patience))
 	}
 	return err
 }

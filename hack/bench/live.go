@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -53,6 +54,9 @@ func memory(ctx context.Context, b *bench) (outcome, error) {
 			return outcome{}, err
 		}
 		if err := pause(ctx, 20*time.Second); err != nil {
+			return outcome{}, err
+		}
+		if err := errors.Join(p.alive(), limit.alive()); err != nil {
 			return outcome{}, err
 		}
 		now, peak := p.megabytes()

@@ -159,7 +159,10 @@ func run(ctx context.Context, o options) (err error) {
 			measured, failed = s.run(ctx, b)
 		}
 		if failed != nil {
-			err = b.explain(ctx, fmt.Errorf("measuring %s: %w", s.name, failed))
+			err = fmt.Errorf("measuring %s: %w", s.name, failed)
+			if ctx.Err() != nil {
+				err = errors.New("interrupted")
+			}
 			break
 		}
 		b.say(s.name, "%s: %s (%.0f s)", measured.verdict(), measured.measured, time.Since(started).Seconds())

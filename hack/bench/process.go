@@ -5,10 +5,13 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +23,7 @@ import (
 type process struct {
 	*testenv.Process
 	metrics string // the URL of its metrics, if it has any
+	log     string // the path of what it prints
 	started time.Time
 }
 
@@ -39,12 +43,9 @@ var (
 )
 
 func (b *bench) startYardstick(ctx context.Context, args ...string) (*process, error) {
-	started := time.Now()
-	p, err := b.StartAsOperator(ctx, b.log, b.yardstick, args...)
-	if err != nil {
-		return nil, err
-	}
-	return b.remember(&process{Process: p, started: started}), nil
+	return b.start("", func(log io.Writer) (*testenv.Process, error) {
+		return b.StartAsOperator(ctx, log, b.yardstick, args...)
+	})
 }
 
 func (b *bench) startOperator(ctx context.Context) (*process, error) {
@@ -52,17 +53,24 @@ func (b *bench) startOperator(ctx context.Context) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	started := time.Now()
-	p, err := b.StartOperator(ctx, b.log, "--metrics-bind-address="+address, "--metrics-secure=false")
+	return b.start("http://"+address+"/metrics", func(log io.Writer) (*testenv.Process, error) {
+		return b.StartOperator(ctx, log, "--metrics-bind-address="+address, "--metrics-secure=false")
+	})
+}
+
+// start starts a process with a log of its own, and remembers it.
+func (b *bench) start(metrics string, start func(log io.Writer) (*testenv.Process, error)) (*process, error) {
+	log, err := os.Create(filepath.Join(b.Dir, fmt.Sprintf("process-%d.log", len(b.processes))))
 	if err != nil {
 		return nil, err
 	}
-	return b.remember(&process{Process: p, metrics: "http://" + address + "/metrics", started: started}), nil
-}
-
-func (b *bench) remember(p *process) *process {
+	defer log.Close() //nolint:errcheck // the process has its own handle
+	p := &process{metrics: metrics, log: log.Name(), started: time.Now()}
+	if p.Process, err = start(log); err != nil {
+		return nil, err
+	}
 	b.processes = append(b.processes, p)
-	return p
+	return p, nil
 }
 
 // freeAddress returns an address of this machine that nobody listens at.
@@ -78,10 +86,16 @@ func freeAddress() (string, error) {
 func (p *process) alive() error {
 	select {
 	case <-p.Done():
-		return fmt.Errorf("the process ended by itself")
+		return p.tell(errors.New("what was measured ended by itself"))
 	default:
 		return nil
 	}
+}
+
+// tell adds the end of what the process printed to an error.
+func (p *process) tell(err error) error {
+	log, _ := os.ReadFile(p.log)
+	return fmt.Errorf("%w. It printed at last:\n%s", err, log[max(0, len(log)-4<<10):])
 }
 
 // cpu is how much time of a core the process has used so far.
@@ -149,7 +163,7 @@ func parseReconciles(metrics *bufio.Scanner) (int, error) {
 // end stops the process in good order, and has the API server finish what it logs of it.
 func (p *process) end() error {
 	if err := p.Stop(); err != nil {
-		return fmt.Errorf("stopping what was measured: %w", err)
+		return p.tell(fmt.Errorf("stopping what was measured: %w", err))
 	}
 	time.Sleep(100 * time.Millisecond)
 	return nil

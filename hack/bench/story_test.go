@@ -38,7 +38,7 @@ func TestStories(t *testing.T) {
 		}
 		o, err := chosen[0].run(t.Context(), b)
 		if err != nil {
-			t.Fatalf("%s: %v", test.row, b.explain(t.Context(), err))
+			t.Fatalf("%s: %v", test.row, err)
 		}
 		for name, want := range test.each {
 			if got := o.each[name].distribution(); len(got) != 1 || got[want] == 0 {
