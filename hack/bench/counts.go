@@ -346,7 +346,7 @@ func creation(ctx context.Context, b *bench) (outcome, error) {
 	}
 	return outcome{
 		met: with.finalizers.each(0) && with.statuses.each(1) && without.finalizers.each(1) && without.statuses.each(1),
-		measured: fmt.Sprintf("with the policy %s of the finalizer and %s of the status, without it %s and %s",
+		measured: fmt.Sprintf("with the policy %s writes of the finalizer and %s of the status each, without it %s and %s",
 			with.finalizers.in(""), with.statuses.in(""), without.finalizers.in(""), without.statuses.in("")),
 		each: map[string]series{"with the policy: finalizer writes": with.finalizers, "with the policy: status writes": with.statuses,
 			"without it: finalizer writes": without.finalizers, "without it: status writes": without.statuses},

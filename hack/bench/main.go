@@ -168,6 +168,9 @@ func run(ctx context.Context, o options) (err error) {
 		b.say(s.name, "%s: %s (%.0f s)", measured.verdict(), measured.measured, time.Since(started).Seconds())
 		r.Rows = append(r.Rows, measured.row(s, time.Since(started)))
 	}
+	if len(r.Rows) == 0 {
+		return err
+	}
 	r.Seconds = int(time.Since(began).Seconds())
 	return errors.Join(err, r.write(os.Stdout, o))
 }

@@ -110,9 +110,9 @@ func (r report) circumstances() string {
 	if r.Scale != 1 {
 		scale = fmt.Sprintf(", **at %s of the scale that the targets are for**", number(r.Scale))
 	}
-	return fmt.Sprintf("%#q, %s: %d cores (%s), %d MB of memory, %s, Kubernetes %s, %s, %d runs, %d minutes in all%s.",
+	return fmt.Sprintf("%#q, %s: %d cores (%s), %d MB of memory, %s, Kubernetes %s, %s, %s, %s in all%s.",
 		r.Command, r.Started.Format("2006-01-02"), r.Machine.Cores, cmp.Or(r.Machine.CPU, "of an unknown kind"), r.Machine.MemoryMB,
-		r.Machine.OS, r.Machine.Kubernetes, r.Machine.Go, r.Runs, (r.Seconds+30)/60, scale)
+		r.Machine.OS, r.Machine.Kubernetes, r.Machine.Go, words.Plural(r.Runs, "run"), words.Plural((r.Seconds+30)/60, "minute"), scale)
 }
 
 func (r report) asMarkdown() string {
