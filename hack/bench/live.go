@@ -43,7 +43,7 @@ func memory(ctx context.Context, b *bench) (outcome, error) {
 	if _, err := b.crowded(ctx); err != nil {
 		return outcome{}, err
 	}
-	var operator, bare, operatorPeak, barePeak series
+	var operator, bare, operatorOwn, bareOwn series
 	for round := range b.runs {
 		limit, err := b.startYardstick(ctx, "bare")
 		if err != nil {
@@ -59,11 +59,11 @@ func memory(ctx context.Context, b *bench) (outcome, error) {
 		if err := errors.Join(p.alive(), limit.alive()); err != nil {
 			return outcome{}, err
 		}
-		now, peak := p.megabytes()
-		limitNow, limitPeak := limit.megabytes()
-		operator, operatorPeak = append(operator, now), append(operatorPeak, peak)
-		bare, barePeak = append(bare, limitNow), append(barePeak, limitPeak)
-		b.progress(round, "operator %s MB, bare manager %s MB", number(now), number(limitNow))
+		resident, own := p.megabytes()
+		limitResident, limitOwn := limit.megabytes()
+		operator, operatorOwn = append(operator, resident), append(operatorOwn, own)
+		bare, bareOwn = append(bare, limitResident), append(bareOwn, limitOwn)
+		b.progress(round, "operator %s MB, bare manager %s MB", number(resident), number(limitResident))
 		for _, p := range []*process{p, limit} {
 			if err := p.end(); err != nil {
 				return outcome{}, err
@@ -73,10 +73,10 @@ func memory(ctx context.Context, b *bench) (outcome, error) {
 	ratio := operator.median() / bare.median()
 	return outcome{
 		met: ratio <= 1.3,
-		measured: fmt.Sprintf("operator %s, bare manager %s; at most so far %s and %s",
-			operator.in(" MB"), bare.in(" MB"), operatorPeak.in(" MB"), barePeak.in(" MB")),
+		measured: fmt.Sprintf("operator %s, bare manager %s; without what is mapped of their programs %s and %s",
+			operator.in(" MB"), bare.in(" MB"), operatorOwn.in(" MB"), bareOwn.in(" MB")),
 		ratio:  ratio,
-		series: map[string]series{"operator MB": operator, "bare MB": bare, "operator peak MB": operatorPeak, "bare peak MB": barePeak},
+		series: map[string]series{"operator MB": operator, "bare MB": bare, "operator RssAnon MB": operatorOwn, "bare RssAnon MB": bareOwn},
 	}, nil
 }
 

@@ -122,10 +122,11 @@ func parseCPU(stat string) (time.Duration, error) {
 	return time.Duration(user+system) * 10 * time.Millisecond, nil
 }
 
-// megabytes is how much memory the process has resident, now and at most so far.
-func (p *process) megabytes() (now, peak float64) {
+// megabytes is how much memory the process has resident, and how much of that it has itself filled: the rest is its program, as the
+// kernel has read it from the file so far.
+func (p *process) megabytes() (resident, own float64) {
 	status := fmt.Sprintf("/proc/%d/status", p.PID())
-	return float64(kilobytes(fieldOf(status, "VmRSS"))) / 1024, float64(kilobytes(fieldOf(status, "VmHWM"))) / 1024
+	return float64(kilobytes(fieldOf(status, "VmRSS"))) / 1024, float64(kilobytes(fieldOf(status, "RssAnon"))) / 1024
 }
 
 // reconciles is how many ReporterConnections the operator has reconciled so far, whatever came of it.
