@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
 	config.QPS = -1 // the API server's own fairness does
-	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: scheme, Cache: controllers.CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"}})
+	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: scheme, Cache: controllers.Scope{}.CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"}})
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
