@@ -75,13 +75,11 @@ func (r *connectionReconciler) Reconcile(ctx context.Context, req ctrl.Request) 
 	if err := r.Get(ctx, req.NamespacedName, &rc); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	deleting := !rc.DeletionTimestamp.IsZero()
-	result, err := ctrl.Result{}, error(nil)
+	reconcile, deleting := r.reconcileLive, !rc.DeletionTimestamp.IsZero()
 	if deleting {
-		result, err = r.reconcileDeletion(ctx, &rc)
-	} else {
-		result, err = r.reconcileLive(ctx, &rc)
+		reconcile = r.reconcileDeletion
 	}
+	result, err := reconcile(ctx, &rc)
 	result.Priority = new(priorityOf(deleting))
 	return result, err
 }
