@@ -78,6 +78,8 @@ type pass struct {
 	releasedUnseen types.UID
 	// failed says that a request about a connection got no answer of Reporter's.
 	failed bool
+	// refused says that one was answered with 401 or 403.
+	refused bool
 }
 
 type passKey struct{}
@@ -625,6 +627,9 @@ func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	if p != nil && id != "" && (err != nil || !value.(*response).isOfReporter()) {
 		p.failed = true
+	} else if p != nil && id != "" {
+		status := value.(*response).status
+		p.refused = p.refused || status == http.StatusUnauthorized || status == http.StatusForbidden
 	}
 	if err != nil {
 		return nil, err

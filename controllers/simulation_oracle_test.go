@@ -121,7 +121,7 @@ func (h *history) holds(p *pass, claim, rc *v1alpha1.ReporterConnection) bool {
 	if in := claim.Status.ObservedIn; in != nil && in.URL == ours.url && in.TenantID == ours.tenant {
 		return true
 	}
-	if !h.showsTo(claim.Spec.ConnectionID, ours) || h.wasRefused(claim) {
+	if !h.showsTo(claim.Spec.ConnectionID, ours) || h.wasRefused(claim) || p.refused {
 		return false
 	}
 	// It was never looked up, or not since its endpoint leads here. Where that gave no answer now, the deletion may go on only after

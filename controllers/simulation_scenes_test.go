@@ -30,9 +30,7 @@ func scene(t *testing.T, play func(t *testing.T, h *history)) {
 		h.launch()
 		h.settle()
 		play(t, h)
-		for len(h.instances) > 0 {
-			h.kill(h.instances[0])
-		}
+		h.end()
 		if h.failure != "" {
 			t.Error(h.failure)
 		}
@@ -175,6 +173,24 @@ func TestDeletionInLineThatWasNeverLookedAtWaits(t *testing.T) {
 		h.settle()
 		expect(t, "the deleted resource", h.reason(deleted), "gone")
 		expect(t, "the connection is alive", h.alive(h.ids[1]), false)
+	})
+}
+
+func TestDeletionThatIsDoneIsNotRepeated(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		h.must(h.api.delete(connectionKind, deleted))
+		h.hold = func(c *call) bool { return strings.HasPrefix(c.what, "patch ReporterConnection") }
+		h.settle()
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+		for _, c := range h.calls {
+			h.lose(c)
+		}
+		h.hold = nil
+		h.wait(time.Minute)
+		expect(t, "the deleted resource", h.reason(deleted), "gone")
+		expect(t, "DELETEs", h.counts["DELETE sent"], 1)
 	})
 }
 

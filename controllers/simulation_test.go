@@ -21,6 +21,7 @@ import (
 var (
 	simulationSeed      = flag.Uint64("simulation.seed", 0, "simulate the one history of this seed, and print it")
 	simulationHistories = flag.Int("simulation.histories", 0, "how many histories to simulate, from the first seed on")
+	simulationShorten   = flag.Bool("simulation.shorten", true, "shorten a history that fails")
 	simulationDuration  = flag.Duration("simulation.duration", 0, "simulate histories of new seeds for so long")
 )
 
@@ -135,6 +136,9 @@ func explain(t *testing.T, seed uint64) string {
 	h := simulate(t, seed, nil, false)
 	if h.failure == "" {
 		return fmt.Sprintf("seed %d failed, but not again: something in it is left to chance", seed)
+	}
+	if !*simulationShorten {
+		return fmt.Sprintf("seed %d: %s", seed, h.failure)
 	}
 	short := shorten(t, h)
 	short = simulate(t, 0, short.drawn, true)

@@ -71,7 +71,7 @@ type history struct {
 
 type simulatedReporter struct {
 	*reportertest.Reporter
-	down bool
+	down *response // what something else answers in its place, nil while nothing does
 }
 
 type suspicion struct {
@@ -134,9 +134,15 @@ func (h *history) play() {
 	if h.failure == "" {
 		h.finish()
 	}
+	h.end()
+}
+
+// end leaves nobody behind, not even who sleeps.
+func (h *history) end() {
 	for len(h.instances) > 0 {
 		h.kill(h.instances[0])
 	}
+	time.Sleep(time.Minute) //nolint:forbidigo // virtual time
 }
 
 // set puts the world up.
@@ -303,8 +309,9 @@ func (h *history) nextDue() (due time.Time, found bool) {
 	return due, found
 }
 
-// observe waits until all that runs has come to a halt, and looks at what it has done meanwhile.
+// observe waits until all that runs has come to a halt, and looks at what it has done meanwhile. No two things happen at the same time.
 func (h *history) observe() {
+	time.Sleep(time.Microsecond) //nolint:forbidigo // virtual time
 	synctest.Wait()
 	h.turn++
 	slices.SortStableFunc(h.finished, func(a, b finished) int { return cmp.Compare(a.pass.String(), b.pass.String()) })
@@ -530,8 +537,11 @@ func (h *history) exchange(request *http.Request, id string, body []byte) *respo
 		handler = h.manager
 	default:
 		r := h.reporters[host]
-		if r == nil || r.down {
+		if r == nil {
 			return &response{503, http.Header{}, nil}
+		}
+		if r.down != nil {
+			return r.down
 		}
 		handler = r
 	}
@@ -617,9 +627,14 @@ func (h *history) weather() {
 		h.endJob[id] = h.reporters[homeHost].StartTenantJob(tenant, name)
 	case 2, 3:
 		r := h.reporters[homeHost]
-		r.down = !r.down
-		h.say("Reporter is down: %t", r.down)
-		h.count("Reporter went down or came up")
+		if r.down != nil {
+			r.down = nil
+			h.say("Reporter answers again")
+			return
+		}
+		r.down = h.odd()
+		h.say("Reporter is down, and something else answers: %d %s", r.down.status, r.down.body)
+		h.count("Reporter went down")
 	case 4:
 		h.say("all tokens are revoked")
 		if h.auth == "login" {
@@ -868,7 +883,7 @@ func (h *history) heal() {
 		h.endJob[id]()
 	}
 	for _, r := range h.reporters {
-		r.down = false
+		r.down = nil
 	}
 	for _, namespace := range simulatedNamespaces {
 		object, err := h.api.get(namespaceKind, client.ObjectKey{Name: namespace})
