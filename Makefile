@@ -163,6 +163,17 @@ test-repeat: ## Run the stories in random order and REPEAT times more, to find t
 conformance: ## Check what the operator relies on: in the in-memory Reporter, or at REPORTER_URL (REPORTER_TOKEN).
 	go test ./internal/reporter/reportertest -run TestConformance -count=1 -v
 
+# Each history has a seed, which is printed when it fails and plays it again.
+DURATION ?= 10m
+
+.PHONY: simulate
+simulate: ## Simulate histories of new seeds for DURATION, until one breaks a promise. `make test` has some thousand of them.
+	go test ./controllers -run '^TestSimulation$$' -count=1 -v -timeout 0 -simulation.duration $(DURATION)
+
+.PHONY: mutants
+mutants: ## Break the operator in one place after the other; fail if no test notices. MUTANTS chooses by words of their names.
+	go run ./hack/mutants $(MUTANTS)
+
 # How long for each of them; their seeds run with the other tests.
 FUZZTIME ?= 1m
 

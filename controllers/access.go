@@ -30,10 +30,25 @@ type accessor struct {
 	pool         *reporter.Pool
 	scope        Scope
 
-	reads singleflight.Group
+	reads sharedReads
 	mu    sync.Mutex
 	// confirmed is what the API server last said of an endpoint, by namespace/name.
 	confirmed map[string]confirmation
+}
+
+// sharedReads has all who want the same of the API server in the same moment share one request.
+type sharedReads struct {
+	group singleflight.Group
+	// then is called by each of them before they go on, if it is not nil: the simulation lets them go one by one.
+	then func(context.Context)
+}
+
+func (s *sharedReads) do(ctx context.Context, what string, read func() error) error {
+	_, err, _ := s.group.Do(what, func() (any, error) { return nil, read() })
+	if s.then != nil {
+		s.then(ctx)
+	}
+	return err
 }
 
 type confirmation struct {
@@ -96,13 +111,13 @@ func (a *accessor) isCurrent(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 		if !known.at.Before(notBefore) {
 			return known.uid == endpoint.UID && known.generation <= endpoint.Generation, nil
 		}
-		_, err, _ := a.reads.Do("ReporterEndpoint "+key.String(), func() (any, error) {
+		err := a.reads.do(ctx, "ReporterEndpoint "+key.String(), func() error {
 			fresh := confirmation{at: time.Now()}
 			var live v1alpha1.ReporterEndpoint
 			ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
 			defer cancel()
 			if err := a.live.Get(ctx, key, &live); client.IgnoreNotFound(err) != nil {
-				return nil, fmt.Errorf("reading ReporterEndpoint %s: %w", key, err)
+				return fmt.Errorf("reading ReporterEndpoint %s: %w", key, err)
 			}
 			fresh.uid, fresh.generation = live.UID, live.Generation
 			a.mu.Lock()
@@ -111,7 +126,7 @@ func (a *accessor) isCurrent(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 				a.confirmed = map[string]confirmation{}
 			}
 			a.confirmed[key.String()] = fresh
-			return nil, nil
+			return nil
 		})
 		if err != nil {
 			return false, err
@@ -198,8 +213,7 @@ func (a *accessor) readSecret(ctx context.Context, namespace, name string, value
 	var secret corev1.Secret
 	err := a.cached.Get(ctx, key, &secret)
 	if apierrors.IsNotFound(err) {
-		_, err, _ := a.reads.Do("Secret "+key.String(), func() (any, error) { return nil, a.explainMissing(ctx, key) }) // thousands may miss it
-		return err
+		return a.reads.do(ctx, "Secret "+key.String(), func() error { return a.explainMissing(ctx, key) }) // thousands may miss it
 	}
 	if err != nil {
 		return fmt.Errorf("reading Secret %s: %w", key, err)

@@ -50,9 +50,7 @@ func (r *connectionReconciler) reconcileDeletion(ctx context.Context, rc *v1alph
 	if h, held := judgeBrakes(rc, to.endpoint, time.Now()); held && !retained {
 		return r.told(ctx, base, rc, tellHeld(rc, h))
 	}
-	r.crew.leave() // many may wait for one answer of the API server
 	current, err := r.isCurrent(ctx, rc, to.endpoint)
-	r.crew.join(ctx)
 	if err != nil {
 		return ctrl.Result{}, err
 	}

@@ -98,6 +98,9 @@ func newInstance(h *history, name string) *instance {
 			h.suspects = append(h.suspects, suspicion{i, endpoint})
 		}
 	}, options)
+	o.connections.access.reads.then = func(ctx context.Context) {
+		_, _ = i.do(ctx, &call{what: "goes on", local: true, act: func() (any, error) { return nil, nil }})
+	}
 	o.connections.crew = &simulatedCrew{i: i, free: options.MaxConcurrentReconciles}
 	for _, w := range o.controllers(options) {
 		c := &simulatedController{wiring: w, i: i, untold: map[string][]func(){}, queue: newSimulatedQueue(h)}
