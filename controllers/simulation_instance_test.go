@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"reflect"
@@ -254,10 +255,7 @@ func tellerOf[T client.Object](ctx context.Context, h handler.TypedEventHandler[
 func (c *simulatedController) start(request reconcile.Request) {
 	c.queue.take(request)
 	c.busy++
-	p := &pass{controller: c, request: request, started: time.Now(), revision: c.i.h.api.revision, seen: map[string]int{}, answers: map[string]int{}}
-	for kind, n := range c.i.seen {
-		p.seen[kind] = n
-	}
+	p := &pass{controller: c, request: request, started: time.Now(), revision: c.i.h.api.revision, seen: maps.Clone(c.i.seen), answers: map[string]int{}}
 	c.i.h.latest = p
 	ctx := context.WithValue(log.IntoContext(context.Background(), logr.Discard()), passKey{}, p)
 	go func() {

@@ -127,7 +127,7 @@ func (h *history) holds(p *pass, claim, rc *v1alpha1.ReporterConnection) bool {
 	// It was never looked up, or not since its endpoint leads here. Where that gave no answer now, the deletion may go on only after
 	// it has been held for it a while.
 	since, held := h.unclear[rc.UID]
-	return !(p.failed && held && time.Since(since) >= 10*time.Minute)
+	return !p.failed || !held || time.Since(since) < 10*time.Minute
 }
 
 // wasRefused says whether a claim's status tells that Reporter answered, and did not show it the connection.

@@ -82,7 +82,7 @@ func (m mutant) kill() (how string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	source, err := os.ReadFile(m.file)
 	if err != nil {
 		return "", err
@@ -95,7 +95,7 @@ func (m mutant) kill() (how string, err error) {
 		return "", err
 	}
 	broken := filepath.Join(dir, "broken.go")
-	if err := os.WriteFile(broken, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil {
+	if err := os.WriteFile(broken, []byte(strings.Replace(string(source), m.old, m.new, 1)), 0o600); err != nil { //nolint:gosec // a file of our own
 		return "", err
 	}
 	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {absolute: broken}})
@@ -105,7 +105,8 @@ func (m mutant) kill() (how string, err error) {
 	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
 		return "", err
 	}
-	output, err := exec.Command("go", slices.Concat([]string{"test", "-count=1", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json")}, m.killer)...).CombinedOutput()
+	arguments := slices.Concat([]string{"test", "-count=1", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json")}, m.killer)
+	output, err := exec.Command("go", arguments...).CombinedOutput() //nolint:gosec // arguments of our own
 	var exit *exec.ExitError
 	switch {
 	case err == nil:

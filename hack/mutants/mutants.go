@@ -84,7 +84,7 @@ var mutants = []mutant{
 	// What a deletion needs
 	{"a stale cache is believed for the release of an endpoint", protection, `users, err = usersOf(ctx, r.live, &endpoint, liveUsers(&endpoint)...)`, `err = nil`, simulation},
 	{"a stale cache is believed for the release of a Secret", protection, `use, err = r.useOf(ctx, r.live, &secret, liveUsers)`, `err = nil`, simulation},
-	{"a Secret goes although a deletion waits", decision, "	case use.pending:\n		return false, false, secretInterval\n", "", simulation},
+	{"a Secret goes although a deletion waits", decision, "	case use.pending:\n", "	case use.pending && false:\n", simulation},
 	{"a Secret goes at once although resources use it", decision, `case deletedFor < secretGrace:`, `case deletedFor < 0:`, simulation},
 	{"only live resources need an endpoint", protection, `!rc.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(&rc, v1alpha1.ConnectionFinalizer),`, `!rc.DeletionTimestamp.IsZero(),`, simulation},
 	{"writes overwrite what others wrote", finalizers, `client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`, simulation},
