@@ -246,7 +246,7 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 		h.count("resource released: its endpoint retains")
 		return
 	}
-	if h.claimed(rc, requested) {
+	if h.claimed(p, rc, requested) {
 		h.count("resource released: another claims the connection")
 		return
 	}
@@ -258,10 +258,14 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 	h.fail("Safety 1: %s lets %s go, and its connection %s is alive", p, client.ObjectKeyFromObject(rc), rc.Spec.ConnectionID)
 }
 
-// claimed says whether another resource has held a connection since a moment, and still does or had the right to let it be.
-func (h *history) claimed(rc *v1alpha1.ReporterConnection, since version) bool {
+// claimed says whether another resource has held a connection since a moment, and still does or had the right to let it be. One in
+// another namespace has to have been shown the connection.
+func (h *history) claimed(p *pass, rc *v1alpha1.ReporterConnection, since version) bool {
 	for key, versions := range h.api.versions[connectionKind] {
 		live := false
+		shown := func(claim *v1alpha1.ReporterConnection) bool {
+			return key.Namespace == rc.Namespace || claim.Status.ObservedIn != nil || p.answers[http.MethodGet] == http.StatusOK
+		}
 		for n, v := range versions {
 			claim, is := v.object.(*v1alpha1.ReporterConnection)
 			if n+1 < len(versions) && versions[n+1].revision < since.revision || !is || claim.UID == rc.UID || claim.Spec.ConnectionID != rc.Spec.ConnectionID {
@@ -270,12 +274,12 @@ func (h *history) claimed(rc *v1alpha1.ReporterConnection, since version) bool {
 			if claim.DeletionTimestamp.IsZero() {
 				live = true
 			}
-			if live && claim.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+			if live && shown(claim) && claim.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 				return true
 			}
 		}
 		now, is := h.api.objects[connectionKind][key].(*v1alpha1.ReporterConnection)
-		if live && is && now.Spec.ConnectionID == rc.Spec.ConnectionID && now.UID != rc.UID &&
+		if live && is && shown(now) && now.Spec.ConnectionID == rc.Spec.ConnectionID && now.UID != rc.UID &&
 			(now.DeletionTimestamp.IsZero() || controllerutil.ContainsFinalizer(now, v1alpha1.ConnectionFinalizer)) {
 			return true
 		}

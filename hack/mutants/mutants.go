@@ -62,9 +62,7 @@ var mutants = []mutant{
 
 // elderOf`, simulation},
 	{"a login page refuses a claim", claims, "	default:\n		return found, nil\n", "	default:\n		return absent, nil\n", test("TestClaimIsUnclearWhereSomethingElseAnswersForReporter")},
-	{"an unclear claim does not hold", deletion, `	case unclear != nil:
-		return asked{held: unclear}, nil
-`, ``, simulation},
+	{"an unclear claim does not hold", deletion, `	case unclear != nil:`, `	case unclear != nil && false:`, simulation},
 	{"patience begins with the deletion", deletion, `			d.unclear = now
 `, `			d.unclear = d.since
 			patient = now.Sub(d.unclear) < proofPatience
