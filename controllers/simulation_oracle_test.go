@@ -5,6 +5,7 @@ package controllers
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -77,6 +78,27 @@ func (h *history) judgeSend(p *pass, what string) {
 	if !p.failed {
 		delete(h.unclear, rc.UID)
 	}
+}
+
+// judgeLook checks that a resource that is to delete its connection is held before anything is asked of Reporter for it.
+func (h *history) judgeLook(p *pass) {
+	rc := p.rc
+	if rc == nil || !rc.DeletionTimestamp.IsZero() || rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+		return
+	}
+	if !slices.ContainsFunc(h.api.since(connectionKind, client.ObjectKeyFromObject(rc), revisionOf(rc)), func(object client.Object) bool {
+		return object == nil || controllerutil.ContainsFinalizer(object, v1alpha1.ConnectionFinalizer)
+	}) {
+		h.fail("Safety 1: %s looks a connection up for a resource that is not held", p)
+	}
+}
+
+func revisionOf(object client.Object) int64 {
+	revision, err := strconv.ParseInt(object.GetResourceVersion(), 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return revision
 }
 
 // known lists what an endpoint has been since the deletion was requested, and since a second before the pass began: the operator may

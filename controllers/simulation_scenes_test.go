@@ -176,6 +176,24 @@ func TestDeletionInLineThatWasNeverLookedAtWaits(t *testing.T) {
 	})
 }
 
+func TestDeletionsGoOnAtOnceWhenReporterAnswersAgain(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		keys := []client.ObjectKey{h.claim("a", "one", h.ids[0]), h.claim("a", "two", h.ids[1]), h.claim("b", "three", h.ids[2])}
+		h.settle()
+		h.reporters[homeHost].down = &response{503, http.Header{}, nil}
+		for _, key := range keys {
+			h.must(h.api.delete(connectionKind, key))
+		}
+		h.wait(80 * time.Minute)
+		h.reporters[homeHost].down = nil
+		h.wait(70 * time.Second) // a Check is made once a minute, give or take
+		for n, key := range keys {
+			expect(t, key.Name, h.reason(key), "gone")
+			expect(t, "its connection is alive", h.alive(h.ids[n]), false)
+		}
+	})
+}
+
 func TestDeletionThatIsDoneIsNotRepeated(t *testing.T) {
 	scene(t, func(t *testing.T, h *history) {
 		deleted := h.claim("a", "deleted", h.ids[0])

@@ -10,6 +10,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -106,7 +107,7 @@ func (m mutant) kill() (how string, err error) {
 		return "", err
 	}
 	arguments := slices.Concat([]string{"test", "-count=1", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json")}, m.killer)
-	output, err := exec.Command("go", arguments...).CombinedOutput() //nolint:gosec // arguments of our own
+	output, err := exec.CommandContext(context.Background(), "go", arguments...).CombinedOutput() //nolint:gosec // arguments of our own
 	var exit *exec.ExitError
 	switch {
 	case err == nil:

@@ -97,11 +97,13 @@ var mutants = []mutant{
 			return nil
 		}`, simulation},
 	{"nobody comes back to a deletion that is held", deletion, "	return r.told(ctx, base, rc, jitter(tellHeld(rc, h)))\n}\n\n// isCurrent", "	_, err := r.told(ctx, base, rc, jitter(tellHeld(rc, h)))\n	return ctrl.Result{}, err\n}\n\n// isCurrent", simulation},
-	{"the end of a need wakes no endpoint, and nothing else does", protection, `return ctrl.Result{RequeueAfter: jitter(listInterval)}, nil`, `return ctrl.Result{}, nil`, simulation},
+	{"an endpoint goes although it has users", protection, `	if len(users) > 0 {
+		return r.tell(`, `	if len(users) > 100 {
+		return r.tell(`, simulation},
 	{"the breaker never closes", outage, "		o.breaker.RecordSuccess() // it answers, whatever it says\n", "		o.breaker.RecordFailure()\n", simulation},
 	{"the breaker opens for any answer", outage, `case !IsUnavailable(err), left`, `case err == nil, left`, clientTest("TestOutage")},
-	{"nobody is called when Reporter answers again", lines, "	l.line(to).down = false\n	l.advance(to)\n", "	l.line(to).down = false\n", simulation},
-	{"no room is made for the next in line", lines, "	l.line(to).underWay--\n	l.advance(to)\n", "	l.line(to).underWay--\n", simulation},
+	{"nobody is called when Reporter answers again", lines, "	l.line(to).down = false\n	l.advance(to)\n", "	l.line(to).down = false\n", test("TestDeletionsGoOnAtOnceWhenReporterAnswersAgain")},
+	{"no room is made for the next in line", lines, "	l.line(to).underWay--\n	l.advance(to)\n", "	l.line(to).underWay--\n", test("TestDeletionInLineThatWasNeverLookedAtWaits")},
 	{"a call is kept by who does not enter", lines, "		l.endTurn(turn)\n		l.advance(turn.reporter)\n	}\n}\n", "	}\n}\n", simulation},
 	{"a pause never ends", pace, `if !now.Before(p.until) {`, `if p.until.IsZero() {`, simulation},
 	{"a refused token is kept", session, "	if s.token == refused {\n		s.token = nil\n	}\n", "", clientTest("TestRefusedToken")},
