@@ -184,7 +184,7 @@ func TestDeletionsGoOnAtOnceWhenReporterAnswersAgain(t *testing.T) {
 		for _, key := range keys {
 			h.must(h.api.delete(connectionKind, key))
 		}
-		h.wait(80 * time.Minute)
+		h.wait(83 * time.Minute)
 		h.reporters[homeHost].down = nil
 		h.wait(70 * time.Second) // a Check is made once a minute, give or take
 		for n, key := range keys {
