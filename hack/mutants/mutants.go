@@ -80,10 +80,10 @@ var mutants = []mutant{
 	{"no finalizer is put on", connections, `changed = controllerutil.AddFinalizer(rc, v1alpha1.ConnectionFinalizer)`, `changed = false`, simulation},
 
 	// What a deletion needs
-	{"a stale cache is believed for the release of an endpoint", protection, `users, err = usersOf(ctx, r.live, &endpoint, liveUsers(&endpoint)...)`, `err = nil`, simulation},
-	{"a stale cache is believed for the release of a Secret", protection, `use, err = r.useOf(ctx, r.live, &secret, liveUsers)`, `err = nil`, simulation},
+	{"a stale cache is believed for the release of an endpoint", protection, `users, err = r.access.usersOf(ctx, r.live, &endpoint, liveUsers(&endpoint)...)`, `err = nil`, simulation},
+	{"a stale cache is believed for the release of a Secret", protection, `range []func() (use, error){cached, live}`, `range []func() (use, error){cached}`, simulation},
 	{"a Secret goes although a deletion waits", decision, "	case use.pending:\n", "	case use.pending && false:\n", simulation},
-	{"a Secret goes at once although resources use it", decision, `case deletedFor < secretGrace:`, `case deletedFor < 0:`, simulation},
+	{"a Secret goes at once although resources use it", decision, `case deletedFor < releaseGrace:`, `case deletedFor < 0:`, simulation},
 	{"only live resources need an endpoint", protection, `!rc.DeletionTimestamp.IsZero() && !controllerutil.ContainsFinalizer(&rc, v1alpha1.ConnectionFinalizer),`, `!rc.DeletionTimestamp.IsZero(),`, simulation},
 	{"writes overwrite what others wrote", finalizers, `client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`, simulation},
 
@@ -96,15 +96,15 @@ var mutants = []mutant{
 		if err != nil {
 			return nil
 		}`, simulation},
-	{"nobody comes back to a deletion that is held", deletion, "	return r.told(ctx, base, rc, jitter(tellHeld(rc, h)))\n}\n\n// isCurrent", "	_, err := r.told(ctx, base, rc, jitter(tellHeld(rc, h)))\n	return ctrl.Result{}, err\n}\n\n// isCurrent", simulation},
+	{"nobody comes back to a deletion that is held", deletion, "	tellHeld(rc, h)\n	return r.told(ctx, base, rc, jitter(comeBack))\n", "	tellHeld(rc, h)\n	_ = comeBack\n	return r.told(ctx, base, rc, 0)\n", simulation},
 	{"an endpoint goes although it has users", protection, `	if len(users) > 0 {
 		return r.tell(`, `	if len(users) > 100 {
 		return r.tell(`, simulation},
-	{"the breaker never closes", outage, "		o.breaker.RecordSuccess() // it answers, whatever it says\n", "		o.breaker.RecordFailure()\n", simulation},
-	{"the breaker opens for any answer", outage, `case !IsUnavailable(err), left`, `case err == nil, left`, clientTest("TestOutage")},
+	{"the breaker never closes", outage, "	case proofOfAnswer:\n		o.cause = nil\n", "	case proofOfAnswer:\n", simulation},
+	{"the breaker opens for any answer", outage, "	default:\n		return proofOfAnswer, nil\n", "	default:\n		return proofOfSilence, e\n", clientTest("TestOutage")},
 	{"nobody is called when Reporter answers again", lines, "	l.line(to).down = false\n	l.advance(to)\n", "	l.line(to).down = false\n", test("TestDeletionsGoOnAtOnceWhenReporterAnswersAgain")},
 	{"no room is made for the next in line", lines, "	l.line(to).underWay--\n	l.advance(to)\n", "	l.line(to).underWay--\n", test("TestDeletionInLineThatWasNeverLookedAtWaits")},
-	{"a call is kept by who does not enter", lines, "		l.endTurn(turn)\n		l.advance(turn.reporter)\n	}\n}\n", "	}\n}\n", simulation},
+	{"a call is kept by who does not enter", lines, "if turn != nil && l.called[request] == turn {", "if turn != nil && l.called[request] == turn && false {", simulation},
 	{"a pause never ends", pace, `if !now.Before(p.until) {`, `if p.until.IsZero() {`, simulation},
 	{"a refused token is kept", session, "	if s.token == refused {\n		s.token = nil\n	}\n", "", clientTest("TestRefusedToken")},
 	{"no retry with a fresh token", client, `c.session.drop(token) && first {`, `c.session.drop(token) && first && false {`, clientTest("TestRefusedToken")},
