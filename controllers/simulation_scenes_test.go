@@ -9,8 +9,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -204,6 +206,23 @@ func TestDeletionThatIsDoneIsNotRepeated(t *testing.T) {
 		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
 		for _, c := range h.calls {
 			h.lose(c)
+		}
+		h.hold = nil
+		h.wait(time.Minute)
+		expect(t, "the deleted resource", h.reason(deleted), "gone")
+		expect(t, "DELETEs", h.counts["DELETE sent"], 1)
+	})
+}
+
+func TestDeletionThatIsDoneIsFinishedThroughAConflict(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		h.must(h.api.delete(connectionKind, deleted))
+		h.hold = func(c *call) bool { return strings.HasPrefix(c.what, "patch ReporterConnection") }
+		h.settle()
+		for _, c := range h.calls { // somebody was faster, but changed nothing that would wake the operator
+			h.resume(c, nil, apierrors.NewConflict(schema.GroupResource{}, "", nil))
 		}
 		h.hold = nil
 		h.wait(time.Minute)

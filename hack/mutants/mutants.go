@@ -95,7 +95,7 @@ var mutants = []mutant{
 		}
 		if err != nil {
 			return nil
-		}`, simulation},
+		}`, test("TestDeletionThatIsDoneIsFinishedThroughAConflict")},
 	{"nobody comes back to a deletion that is held", deletion, "	tellHeld(rc, h)\n	return r.told(ctx, base, rc, jitter(comeBack))\n", "	tellHeld(rc, h)\n	_ = comeBack\n	return r.told(ctx, base, rc, 0)\n", simulation},
 	{"an endpoint goes although it has users", protection, `	if len(users) > 0 {
 		return r.tell(`, `	if len(users) > 100 {
