@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -196,7 +197,7 @@ func (r *connectionReconciler) tellLive(rc *v1alpha1.ReporterConnection, found f
 func (r *connectionReconciler) told(ctx context.Context, base, rc *v1alpha1.ReporterConnection, comeBack time.Duration) (ctrl.Result, error) {
 	rc.Status.ObservedGeneration = rc.Generation
 	if !equality.Semantic.DeepEqual(base.Status, rc.Status) {
-		if isCommon(rc) {
+		if isCommon(rc) && reflect.DeepEqual(base.Status.ObservedIn, rc.Status.ObservedIn) {
 			if wait := r.telling.wait(endpointKey(rc).String(), rc.UID, time.Now()); wait > 0 {
 				return ctrl.Result{RequeueAfter: min(wait, comeBack)}, nil
 			}

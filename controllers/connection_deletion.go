@@ -3,6 +3,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -173,9 +174,10 @@ func (r *connectionReconciler) attemptDeletion(ctx context.Context, rc *v1alpha1
 		// it has deleted from what never was here. Jobs name connections by the configName that this shows, too.
 		if connection, err := to.client.Get(ctx, rc.Spec.ConnectionID); err == nil {
 			observe(rc, connection, to.in)
+			r.deletions.update(rc.UID, func(d *deletionRecord) { d.seenIn = rc.Status.ObservedIn }) // until the cache shows it
 		}
 	}
-	seenIn := rc.Status.ObservedIn
+	seenIn := cmp.Or(rc.Status.ObservedIn, r.deletions.get(rc.UID).seenIn)
 	deletion := to.client.Delete(ctx, rc.Spec.ConnectionID)
 	a := attempt{
 		deletion: findingOf(deletion),
@@ -279,6 +281,8 @@ type deletionRecord struct {
 	since time.Time
 	// sent says that a DELETE was sent which may have been carried out, although no answer said so; done, that one did.
 	sent, done bool
+	// seenIn is where Reporter was found to have the connection just before its deletion.
+	seenIn *v1alpha1.ObservedIn
 	// released says that the finalizer is gone, although the cache may show it for a moment longer.
 	released bool
 	// unclear is since when claims elsewhere cannot be looked up, zero while they can.
