@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// routinePace is the least time between two routine checks of connections in the same Reporter.
-	routinePace = time.Second
+	// routinePace is the least time between two routine checks of connections in the same Reporter. It is more than a second, as a pass
+	// may be late and the next one in time, and there is to be no more than one a second.
+	routinePace = 1100 * time.Millisecond
 	// tellingPace is the least time between two writes that say of resources of the same endpoint what holds for all of them.
 	tellingPace = 20 * time.Millisecond
 )
