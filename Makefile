@@ -228,16 +228,24 @@ uninstall: ## Delete the CRDs, before undeploy; refused while anything is left t
 
 # The namespaces whose RoleBinding an operator holds that works in some namespaces alone. Only while it works there does it let go, and
 # what nobody lets go of holds the namespace for ever.
-HELD_BINDINGS = $(KUBECTL) get rolebindings --all-namespaces --field-selector metadata.name=reporter-operator \
-	-o go-template='{{range .items}}{{if .metadata.finalizers}}{{.metadata.namespace}} {{end}}{{end}}'
+HELD_BINDINGS = $(KUBECTL) get rolebindings --all-namespaces --field-selector metadata.name=reporter-operator -o go-template=$(HELD_TEMPLATE)
 
 # With WATCH_NAMESPACES, rights in the whole cluster from an earlier install are taken back. One that does not exist keeps no other from
 # its RoleBinding.
+# The namespaces of what the operator would have to let go.
+HELD_TEMPLATE = '{{range .items}}{{if .metadata.finalizers}}{{.metadata.namespace}} {{end}}{{end}}'
+HELD_NAMESPACES = $(KUBECTL) get reporterconnections,reporterendpoints --all-namespaces -o go-template=$(HELD_TEMPLATE) && \
+	$(KUBECTL) get secrets --all-namespaces -l reporter.lerian.studio/credentials=true -o go-template=$(HELD_TEMPLATE)
+
 .PHONY: deploy
 deploy: ## Install the CRDs and the operator with the image IMG, to work in WATCH_NAMESPACES alone if that is set.
 	@held=$$($(HELD_BINDINGS)) || exit; for namespace in $$held; do case ',$(WATCH_NAMESPACES),' in *,$$namespace,*) ;; *) printf '%s\n' \
 		"The operator works in namespace $$namespace, which WATCH_NAMESPACES leaves out. Have it let go first:" \
 		"$(KUBECTL) delete rolebinding --namespace $$namespace reporter-operator" >&2; exit 1 ;; esac; done
+	@if [ -n '$(WATCH_NAMESPACES)' ] && $(KUBECTL) get clusterrolebinding reporter-operator-manager-rolebinding >/dev/null 2>&1; then \
+		held=$$($(HELD_NAMESPACES)) || exit; for namespace in $$held; do case ',$(WATCH_NAMESPACES),' in *,$$namespace,*) ;; *) printf '%s\n' \
+		"The operator works everywhere so far, and holds what is in namespace $$namespace, which WATCH_NAMESPACES leaves out: nobody would ever release it." \
+		"Add the namespace, or delete these first: $(KUBECTL) get rconn,rep,secret --namespace $$namespace" >&2; exit 1 ;; esac; done; fi
 	@mkdir -p bin/deploy
 	@printf 'resources: [../../$(CONFIG)]\n' >bin/deploy/kustomization.yaml
 	@if [ -n '$(WATCH_NAMESPACES)' ]; then printf '%s\n' 'components: [../../config/namespaced]' 'patches:' \

@@ -121,6 +121,10 @@ func (r *bindingProtector) warn(ctx context.Context, binding *rbacv1.RoleBinding
 			Namespace: binding.Namespace, Name: binding.Name, UID: binding.UID},
 		Note: "without this RoleBinding the operator works here no longer: until it is created again, live resources are not looked up, and none that is deleted goes",
 	})
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+		log.FromContext(ctx).Error(err, "Warning of the release of a RoleBinding") // by a quota, say: no reason to hold it for ever
+		return nil
+	}
 	if err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("warning of the release: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -37,8 +38,13 @@ func (r *connectionReconciler) heirOf(ctx context.Context, rc *v1alpha1.Reporter
 			prefer(&claims[i])
 		}
 	}
-	if heir != nil || to.client == nil {
+	if heir != nil {
 		return heir, nil, nil
+	}
+	var open []types.UID // the claims of which it is unclear
+	if to.client == nil {
+		r.deletions.isPatient(rc.UID, open, time.Now())
+		return nil, nil, nil
 	}
 	// Endpoints of others may be slow, or made to be: they get little time in all, and cannot hold a deletion for long.
 	proving, cancel := context.WithTimeout(ctx, proofTimeout)
@@ -53,10 +59,10 @@ func (r *connectionReconciler) heirOf(ctx context.Context, rc *v1alpha1.Reporter
 		case found.answer != answerAbsent:
 			found.heldBack, found.paced = false, false // nobody calls this one when the other's credentials can be used again
 			found.detail = "whether a ReporterConnection in another namespace is shown the connection as well cannot be found out: " + found.detail
-			unclear = &found
+			unclear, open = &found, append(open, claims[i].UID)
 		}
 	}
-	if !r.deletions.isPatient(rc.UID, unclear != nil, time.Now()) {
+	if !r.deletions.isPatient(rc.UID, open, time.Now()) {
 		unclear = nil
 	}
 	return heir, unclear, nil
@@ -94,21 +100,22 @@ func (r *connectionReconciler) prove(ctx context.Context, claim *v1alpha1.Report
 		_, err = by.client.Get(ctx, claim.Spec.ConnectionID)
 	}
 	switch found := findingOf(err); found.answer {
-	case answerAbsent, answerInvalidID, answerUnauthorized, answerForbidden, answerInvalidEndpoint:
+	case answerAbsent, answerInvalidID, answerUnauthorized, answerInvalidEndpoint:
 		return absent, nil // what its credentials do not show it, it has no claim on
 	default:
 		return found, nil
 	}
 }
 
-// isRefused says whether Reporter has answered a look-up under the spec as it is now, and did not show the connection.
+// isRefused says whether Reporter has answered a look-up under the spec as it is now, and did not show the connection. A 403 proves
+// nothing: Reporter sends it also while its Access Manager fails, and proxies do.
 func isRefused(rc *v1alpha1.ReporterConnection) bool {
 	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
 	if ready == nil || ready.ObservedGeneration != rc.Generation {
 		return false
 	}
 	switch ready.Reason {
-	case v1alpha1.ReasonConnectionNotFound, v1alpha1.ReasonUnauthorized, v1alpha1.ReasonForbidden, v1alpha1.ReasonInvalidConnectionID:
+	case v1alpha1.ReasonConnectionNotFound, v1alpha1.ReasonUnauthorized, v1alpha1.ReasonInvalidConnectionID:
 		return true
 	}
 	return false

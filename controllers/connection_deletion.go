@@ -101,6 +101,14 @@ type asked struct {
 // askForDeletion has the connection deleted in Reporter, unless another resource claims it.
 func (r *connectionReconciler) askForDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach) (asked, error) {
 	to = r.login(ctx, to)
+	if to.client != nil && rc.Status.ObservedIn == nil {
+		// What was deleted before it was ever looked at is looked at now: should the answer to DELETE be lost, nothing else tells what
+		// it has deleted from what never was here. Jobs name connections by the configName that this shows, too.
+		if connection, err := to.client.Get(ctx, rc.Spec.ConnectionID); err == nil {
+			observe(rc, connection, to.in)
+			r.deletions.update(rc.UID, func(d *deletionRecord) { d.seenIn = rc.Status.ObservedIn }) // until the cache shows it
+		}
+	}
 	heir, unclear, err := r.heirOf(ctx, rc, to)
 	switch {
 	case err != nil, heir != nil:
@@ -169,14 +177,6 @@ func (r *connectionReconciler) handOver(ctx context.Context, rc, heir *v1alpha1.
 
 // attemptDeletion asks Reporter to delete, and where it does not find the connection, whether it really is not there.
 func (r *connectionReconciler) attemptDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection, to reach) attempt {
-	if rc.Status.ObservedIn == nil {
-		// What was deleted before it was ever looked at is looked at now: should the answer to DELETE be lost, nothing else tells what
-		// it has deleted from what never was here. Jobs name connections by the configName that this shows, too.
-		if connection, err := to.client.Get(ctx, rc.Spec.ConnectionID); err == nil {
-			observe(rc, connection, to.in)
-			r.deletions.update(rc.UID, func(d *deletionRecord) { d.seenIn = rc.Status.ObservedIn }) // until the cache shows it
-		}
-	}
 	seenIn := cmp.Or(rc.Status.ObservedIn, r.deletions.get(rc.UID).seenIn)
 	deletion := to.client.Delete(ctx, rc.Spec.ConnectionID)
 	a := attempt{
@@ -220,14 +220,18 @@ func (r *connectionReconciler) finish(ctx context.Context, rc *v1alpha1.Reporter
 // leaveBehind releases a resource without a deletion in Reporter, and leaves a trail of it: the resource can no longer tell. Where
 // the resource has changed meanwhile, it is looked at again.
 func (r *connectionReconciler) leaveBehind(ctx context.Context, rc *v1alpha1.ReporterConnection, eventType, cause, note string) (ctrl.Result, error) {
+	terminating, err := isTerminating(ctx, r, rc.Namespace)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	dropped, err := dropFinalizer(ctx, r.Client, rc, v1alpha1.ConnectionFinalizer)
 	if err != nil || !dropped {
 		return settle(err)
 	}
 	r.deletions.update(rc.UID, func(d *deletionRecord) { d.released = true })
 	countLeftBehind(log.FromContext(ctx), rc, cause)
-	if terminating, err := isTerminating(ctx, r, rc.Namespace); err != nil || terminating {
-		return ctrl.Result{}, err // nothing can be created there any more
+	if terminating {
+		return ctrl.Result{}, nil // nothing can be created there any more
 	}
 	r.events.Eventf(rc, nil, eventType, cause, "Delete", "connection %s: %s", rc.Spec.ConnectionID, note)
 	return ctrl.Result{}, nil
@@ -270,7 +274,8 @@ func isApart(reason string) bool {
 }
 
 // deletionMemory is what this process knows of deletions beside what is on the objects. Without it, as after a restart, a deletion
-// costs a call more, or is told as one that somebody else made; nothing else depends on it.
+// costs a call more, or is told as one that somebody else made; but for whether a
+// claim was unclear for ten minutes, which begin anew, nothing else depends on it.
 type deletionMemory struct {
 	mu    sync.Mutex
 	known map[types.UID]deletionRecord
@@ -285,8 +290,8 @@ type deletionRecord struct {
 	seenIn *v1alpha1.ObservedIn
 	// released says that the finalizer is gone, although the cache may show it for a moment longer.
 	released bool
-	// unclear is since when claims elsewhere cannot be looked up, zero while they can.
-	unclear time.Time
+	// unclear is since when claims elsewhere cannot be looked up, by the claim.
+	unclear map[types.UID]time.Time
 }
 
 // begin remembers when a deletion was first seen, until it is forgotten.
@@ -322,18 +327,20 @@ func (m *deletionMemory) update(resource types.UID, change func(*deletionRecord)
 	}
 }
 
-// isPatient says whether a deletion is to be held for claims that cannot be looked up, if they are unclear now: for proofPatience
-// since they became it, however long it has waited for something else before.
-func (m *deletionMemory) isPatient(resource types.UID, unclear bool, now time.Time) bool {
-	patient := unclear
+// isPatient says whether a deletion is to be held for claims that cannot be looked up now: for proofPatience since they became unclear,
+// each by itself, however long it has waited for something else before.
+func (m *deletionMemory) isPatient(resource types.UID, claims []types.UID, now time.Time) bool {
+	patient := len(claims) > 0
 	m.update(resource, func(d *deletionRecord) {
-		switch {
-		case !unclear:
-			d.unclear = time.Time{}
-		case d.unclear.IsZero():
-			d.unclear = now
-		default:
-			patient = now.Sub(d.unclear) < proofPatience
+		before := d.unclear
+		d.unclear, patient = map[types.UID]time.Time{}, false
+		for _, claim := range claims {
+			since, found := before[claim]
+			if !found {
+				since = now
+			}
+			d.unclear[claim] = since
+			patient = patient || now.Sub(since) < proofPatience
 		}
 	})
 	return patient

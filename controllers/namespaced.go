@@ -117,7 +117,13 @@ func (r oneByOne) List(ctx context.Context, list client.ObjectList, options ...c
 // at the end of the process, the requests under way are waited for, so that no resource is worked on twice at a time.
 func RunInNamespaces(ctx context.Context, reader client.Reader, namespaces []string, work func(context.Context, Scope) error) error {
 	g := grants{reader: reader, namespaces: namespaces, recheck: make(chan struct{}, 1), told: map[string]bool{}}
-	g.look(ctx, true)
+	for g.look(ctx, true); g.unsure; g.look(ctx, true) { // claims in a namespace that is taken for lost would not count
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	for {
 		ctrl.Log.Info("Working in namespaces", "namespaces", g.granted)
 		scope := Scope{granted: g.granted, recheck: g.lookAgain}
@@ -143,6 +149,7 @@ type grants struct {
 	namespaces []string
 	recheck    chan struct{}
 
+	unsure  bool            // the last look at one of them gave no answer
 	granted []string        // never nil, and never changed in place
 	told    map[string]bool // which of the others the log tells of
 }
@@ -182,6 +189,7 @@ func (g *grants) lookAgain() {
 // those alone in which it has none.
 func (g *grants) look(ctx context.Context, all bool) bool {
 	granted := []string{}
+	g.unsure = false
 	for _, namespace := range g.namespaces {
 		had := slices.Contains(g.granted, namespace)
 		if had && !all {
@@ -196,8 +204,12 @@ func (g *grants) look(ctx context.Context, all bool) bool {
 			delete(g.told, namespace)
 		case apierrors.IsForbidden(err) || apierrors.IsNotFound(err):
 			g.tell(namespace, err)
-		case had:
-			granted = append(granted, namespace) // not knowing is no reason to stop
+		default:
+			g.unsure = true
+			ctrl.Log.Error(err, "Finding out whether to work in a namespace", "namespace", namespace)
+			if had {
+				granted = append(granted, namespace) // not knowing is no reason to stop
+			}
 		}
 	}
 	changed := !slices.Equal(granted, g.granted)

@@ -156,7 +156,7 @@ func (h *history) holds(p *pass, claim, rc *v1alpha1.ReporterConnection) bool {
 func (h *history) wasRefused(claim *v1alpha1.ReporterConnection) bool {
 	for _, c := range claim.Status.Conditions {
 		if c.Type == "Ready" && c.ObservedGeneration == claim.Generation &&
-			slices.Contains([]string{"ConnectionNotFound", "Unauthorized", "Forbidden", "InvalidConnectionID"}, c.Reason) {
+			slices.Contains([]string{"ConnectionNotFound", "Unauthorized", "InvalidConnectionID"}, c.Reason) {
 			return claim.Status.ObservedIn == nil
 		}
 	}

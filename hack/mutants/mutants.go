@@ -63,9 +63,8 @@ var mutants = []mutant{
 // elderOf`, simulation},
 	{"a login page refuses a claim", claims, "	default:\n		return found, nil\n", "	default:\n		return absent, nil\n", test("TestClaimIsUnclearWhereSomethingElseAnswersForReporter")},
 	{"an unclear claim does not hold", deletion, `	case unclear != nil:`, `	case unclear != nil && false:`, simulation},
-	{"patience begins with the deletion", deletion, `			d.unclear = now
-`, `			d.unclear = d.since
-			patient = now.Sub(d.unclear) < proofPatience
+	{"patience begins with the deletion", deletion, `				since = now
+`, `				since = d.since
 `, test("TestPatienceWithAnUnclearClaimBeginsWhenItBecomesUnclear")},
 	{"an heir is not held before it inherits", deletion, `if heir.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {`, `if heir.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain && false {`, simulation},
 
