@@ -141,7 +141,7 @@ verify: ## Regenerate, tidy and format everything; fail if that changes a file, 
 test-go: ## Run all Go tests of every module, the stories on a real API server among them.
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
 	for module in $(CODE_MODULES); do echo "go -C $$module test ./..."; \
-		go -C $$module test ./... -count=1 $(TEST_FLAGS) || exit; done
+		go -C $$module test ./... -count=1 -timeout 40m $(TEST_FLAGS) || exit; done
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane: seconds.
@@ -151,7 +151,7 @@ test-unit: ## Run the tests that need no control plane: seconds.
 .PHONY: test-stories
 test-stories: ## Run the stories, on a real API server.
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
-	go test ./controllers -run '^TestStories$$' -count=1 $(TEST_FLAGS)
+	go test ./controllers -run '^TestStories$$' -count=1 -timeout 40m $(TEST_FLAGS)
 
 .PHONY: test-repeat
 test-repeat: REPEAT ?= 4

@@ -232,7 +232,7 @@ func down(ctx context.Context, b *bench) (outcome, error) {
 // sitThroughOutage has the operator meet a Reporter that answers 503, or in every other round one that breaks each connection.
 func (b *bench) sitThroughOutage(ctx context.Context, round int) (outage, error) {
 	var o outage
-	h, err := b.newMarkedHerd(ctx, 5000, false)
+	h, err := b.newMarkedHerd(ctx, 5000, true)
 	if err != nil {
 		return o, err
 	}

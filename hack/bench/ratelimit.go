@@ -15,7 +15,7 @@ func rateLimit(ctx context.Context, b *bench) (outcome, error) {
 	limit, window := b.sized(1500)/3, b.shortened(time.Minute)
 	herds := make([]*herd, b.runs)
 	for i := range herds {
-		h, err := b.newMarkedHerd(ctx, 1500, false)
+		h, err := b.newMarkedHerd(ctx, 1500, true)
 		if err != nil {
 			return outcome{}, err
 		}
