@@ -109,19 +109,27 @@ func TestClaimThatGotNoAnswerIsLookedUpBeforeADeletion(t *testing.T) {
 }
 
 func TestClaimIsUnclearWhereSomethingElseAnswersForReporter(t *testing.T) {
-	scene(t, func(t *testing.T, h *history) {
-		deleted := h.claim("a", "deleted", h.ids[0])
-		h.settle()
-		mend := h.homeReporter().Inject(reportertest.Fault{Method: http.MethodGet, ID: h.ids[0], Do: reportertest.LoginPage()})
-		h.claim("b", "claim", h.ids[0])
-		h.must(h.api.delete(connectionKind, deleted))
-		h.settle()
-		expect(t, "the deleted resource", h.reason(deleted), "UnexpectedResponse")
-		mend()
-		h.wait(time.Minute)
-		expect(t, "the deleted resource", h.reason(deleted), "gone")
-		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
-	})
+	for reason, fault := range map[string]reportertest.Behaviour{
+		"UnexpectedResponse": reportertest.LoginPage(),
+		"Forbidden":          reportertest.Answer(403, nil, "Forbidden"), // which Reporter sends also while its Access Manager fails
+	} {
+		t.Run(reason, func(t *testing.T) {
+			scene(t, func(t *testing.T, h *history) {
+				deleted := h.claim("a", "deleted", h.ids[0])
+				h.settle()
+				mend := h.homeReporter().Inject(reportertest.Fault{Method: http.MethodGet, ID: h.ids[0], Do: fault})
+				h.claim("b", "claim", h.ids[0])
+				h.settle()
+				h.must(h.api.delete(connectionKind, deleted))
+				h.settle()
+				expect(t, "the deleted resource", h.reason(deleted), reason)
+				mend()
+				h.wait(12 * time.Minute)
+				expect(t, "the deleted resource", h.reason(deleted), "gone")
+				expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+			})
+		})
+	}
 }
 
 func TestPatienceWithAnUnclearClaimBeginsWhenItBecomesUnclear(t *testing.T) {

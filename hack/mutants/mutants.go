@@ -63,6 +63,7 @@ var mutants = []mutant{
 // elderOf`, simulation},
 	{"a login page refuses a claim", claims, "	default:\n		return found, nil\n", "	default:\n		return absent, nil\n", test("TestClaimIsUnclearWhereSomethingElseAnswersForReporter")},
 	{"an unclear claim does not hold", deletion, `	case unclear != nil:`, `	case unclear != nil && false:`, simulation},
+	{"a 403 refuses a claim", claims, `answerUnauthorized, answerInvalidEndpoint:`, `answerUnauthorized, answerForbidden, answerInvalidEndpoint:`, test("TestClaimIsUnclearWhereSomethingElseAnswersForReporter")},
 	{"patience begins with the deletion", deletion, `				since = now
 `, `				since = d.since
 `, test("TestPatienceWithAnUnclearClaimBeginsWhenItBecomesUnclear")},
