@@ -274,8 +274,7 @@ func isApart(reason string) bool {
 }
 
 // deletionMemory is what this process knows of deletions beside what is on the objects. Without it, as after a restart, a deletion
-// costs a call more, or is told as one that somebody else made; but for whether a
-// claim was unclear for ten minutes, which begin anew, nothing else depends on it.
+// costs a call more, or is told as one that somebody else made, and the ten minutes in which a claim may be unclear begin anew.
 type deletionMemory struct {
 	mu    sync.Mutex
 	known map[types.UID]deletionRecord

@@ -46,7 +46,7 @@ type apiServer struct {
 	// versions are all that an object of a name has ever been, the oldest first.
 	versions map[string]map[client.ObjectKey][]version
 	// released is told of an object that goes because its last finalizer was taken off.
-	released func(kind string, last client.Object, by *pass)
+	released func(last client.Object, by *pass)
 }
 
 // change is what a watch tells of: before is nil where an object was created, after where it is gone.
@@ -307,7 +307,7 @@ func (s *apiServer) store(kind string, key client.ObjectKey, before, after clien
 	} else {
 		delete(s.objects[kind], key)
 		if by != nil {
-			s.released(kind, before, by)
+			s.released(before, by)
 		}
 	}
 	s.changes[kind] = append(s.changes[kind], change{before, after})

@@ -72,9 +72,9 @@ type pass struct {
 	seen map[string]int
 	// rc is the ReporterConnection that the pass has read.
 	rc *v1alpha1.ReporterConnection
-	// answers are Reporter's own, by "METHOD id", as far as they arrived.
+	// answers are Reporter's own, by method, as far as they arrived.
 	answers map[string]int
-	// sent says that a DELETE was sent; absent, that the resource was released with a warning of a wrong id.
+	// sent says that a DELETE was sent; releasedUnseen, that the resource was released with a warning of a wrong id.
 	sent           bool
 	releasedUnseen types.UID
 	// failed says that a request about a connection got no answer of Reporter's.

@@ -233,7 +233,7 @@ func (h *history) showsTo(id string, w *way) bool {
 }
 
 // judgeRelease checks what goes because the operator took its finalizer off: Safety 1, and that nothing goes that is needed.
-func (h *history) judgeRelease(kind string, last client.Object, p *pass) {
+func (h *history) judgeRelease(last client.Object, p *pass) {
 	switch last := last.(type) {
 	case *v1alpha1.ReporterConnection:
 		h.judgeConnection(last, p)
@@ -251,7 +251,6 @@ func (h *history) judgeRelease(kind string, last client.Object, p *pass) {
 			h.judgeSecret(last, p)
 		}
 	}
-	_ = kind
 }
 
 // judgeConnection checks Safety 1.

@@ -165,8 +165,8 @@ func (c *Client) check(ctx context.Context) error {
 	return nil
 }
 
-// callConnection is call for the path of one connection, unless Reporter is known not to answer. Reporter deletes what a sloppy id resolves to, which may not be what
-// was meant: such a one is never sent.
+// callConnection is call for the path of one connection, unless Reporter is known not to answer. Reporter deletes what a sloppy id
+// resolves to, which may not be what was meant: such a one is never sent.
 func (c *Client) callConnection(ctx context.Context, method, id string) (*answer, error) {
 	if !canonicalUUID.MatchString(id) {
 		return nil, &Error{Method: method, Path: c.at(connectionsPath).EscapedPath(), kind: kindInvalidID, Message: "the id is not a canonical lower-case UUID; nothing was sent"}
