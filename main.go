@@ -27,6 +27,7 @@ import (
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers"
+	"github.com/reporter-operator/reporter-operator/controllers/scope"
 )
 
 // gracefulShutdown is longer than the two requests, of a minute at most each, that one pass may make, so that on SIGTERM what was
@@ -55,8 +56,8 @@ func run(ctx context.Context) error {
 		"Without it the certificate is self-signed, and made anew at each start.")
 	flag.StringVar(&probeAddress, "health-probe-bind-address", ":8081", "Address to serve /healthz and /readyz on; 0 turns them off.")
 	flag.BoolVar(&leaderElect, "leader-elect", false, "Elect a leader, so that more than one replica may run: one works, the others stand by.")
-	flag.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 32, "How many ReporterConnections to work on at once, apart from those that wait for an answer of Reporter, "+
-		"which spec.maxInFlight of their ReporterEndpoint bounds. More are of use where the API server is far away, fewer spare it.")
+	flag.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 256, "How many ReporterConnections to work on at once, those among them that wait for an answer of Reporter, "+
+		"which spec.maxInFlight of their ReporterEndpoint bounds. Fewer spare the API server; with few, Reporters that hang keep others waiting.")
 	flag.DurationVar(&options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
 	flag.Func("allowed-endpoint-hosts", "Host names, separated by commas, that the URLs of ReporterEndpoints may have, of Access Managers too; *.example.com stands for "+
 		"every name below example.com. All are allowed if it is not set.", eachOf(func(host string) error {
@@ -116,28 +117,30 @@ func run(ctx context.Context) error {
 		LeaderElectionReleaseOnCancel: true, // nothing is done after the manager but to end the process, or to make another
 		GracefulShutdownTimeout:       &shutdown,
 	}
-	work := func(ctx context.Context, scope controllers.Scope) error {
-		options.Scope = scope
+	work := func(ctx context.Context, s scope.Scope) error {
+		options.Scope = s
 		return manage(ctx, config, manager, options)
 	}
 	if len(namespaces) == 0 {
-		return work(ctx, controllers.Scope{})
+		return work(ctx, scope.Scope{})
 	}
 	reader, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	return controllers.RunInNamespaces(ctx, reader, namespaces, work)
+	return scope.RunInNamespaces(ctx, reader, namespaces, work)
 }
 
-// manage runs a manager until ctx is done.
+// manage runs a manager until ctx is done, or a controller finds that the process must not go on.
 func manage(ctx context.Context, config *rest.Config, manager ctrl.Options, options controllers.Options) error {
 	manager.Cache, manager.Client = options.Scope.CacheOptions(), options.Scope.ClientOptions()
 	mgr, err := ctrl.NewManager(config, manager)
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
-	if err := controllers.Setup(ctx, mgr, options); err != nil {
+	ctx, abort := context.WithCancelCause(ctx)
+	defer abort(nil)
+	if err := controllers.Setup(ctx, mgr, options, abort); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
@@ -148,6 +151,9 @@ func manage(ctx context.Context, config *rest.Config, manager ctrl.Options, opti
 	}
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the manager: %w", err)
+	}
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("ending, to begin anew with what is there: %w", err)
 	}
 	return nil
 }

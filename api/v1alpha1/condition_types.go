@@ -87,6 +87,10 @@ const (
 	// slow, or raise maxInFlight.
 	ReasonQueued = "Queued"
 
+	// ReasonClaimUnverified: a ReporterConnection in another namespace names the same connection, and the operator has not looked it
+	// up yet, so it is not known whether it may. The deletion goes on by itself when it has been looked up, or after ten minutes in all.
+	ReasonClaimUnverified = "ClaimUnverified"
+
 	// ReasonInUse: on a deleted ReporterEndpoint, ReporterConnections still name it whose deletion will need it. The message
 	// names them: delete them, let them name another endpoint, or set spec.deletionPolicy: Retain on them or on the endpoint.
 	ReasonInUse = "InUse"

@@ -75,6 +75,12 @@ type ReporterConnectionStatus struct {
 	// +optional
 	ObservedIn *ObservedIn `json:"observedIn,omitempty"`
 
+	// notShownAt is the base URL at which Reporter answered the last look-up without showing the connection to these credentials. It is
+	// empty where Reporter showed it, or gave no answer.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	NotShownAt string `json:"notShownAt,omitempty"`
+
 	// conditions of the resource: Ready sums it up; DeletionBlocked is there while a deletion is held.
 	// +optional
 	// +listType=map
@@ -142,6 +148,7 @@ type ObservedIn struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=rconn,categories=reporter
+// +kubebuilder:selectablefield:JSONPath=`.spec.connectionID`
 // +kubebuilder:printcolumn:name="Connection",type=string,JSONPath=`.status.connection.configName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`

@@ -55,6 +55,7 @@ type answer struct {
 	status       int
 	header       http.Header
 	body         []byte
+	tokenRefused bool // by Reporter, and another may be had from the Access Manager
 }
 
 // at returns the URL of a path of the API. The base URL has no slash at its end, and its path is not escaped.

@@ -100,7 +100,7 @@ func (c *Client) token(ctx context.Context) (*oauth2.Token, error) {
 // Get looks a connection up. An error for which IsNotFound is true says that Reporter has no live connection of this id for
 // the tenant of the credentials.
 func (c *Client) Get(ctx context.Context, id string) (*Connection, error) {
-	answer, err := c.callConnection(ctx, http.MethodGet, id)
+	answer, err := c.callConnection(ctx, http.MethodGet, id, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -133,8 +133,11 @@ func (c *Client) Get(ctx context.Context, id string) (*Connection, error) {
 
 // Delete soft-deletes a connection, which is final. It returns nil for the answer 204 alone. Reporter answers IsNotFound also
 // for what it keeps but will not delete: ask Get before believing it.
-func (c *Client) Delete(ctx context.Context, id string) error {
-	answer, err := c.callConnection(ctx, http.MethodDelete, id)
+//
+// It asks permit right before the request is sent, and returns its error where that is not nil: nothing was sent then. It sends one
+// request at most.
+func (c *Client) Delete(ctx context.Context, id string, permit func(context.Context) error) error {
+	answer, err := c.callConnection(ctx, http.MethodDelete, id, permit)
 	if err != nil {
 		return err
 	}
@@ -152,7 +155,7 @@ func (c *Client) Check(ctx context.Context) error {
 }
 
 func (c *Client) check(ctx context.Context) error {
-	answer, err := c.call(ctx, http.MethodGet, connectionsPath, url.Values{"page": {"1"}, "limit": {"1"}})
+	answer, err := c.call(ctx, http.MethodGet, connectionsPath, url.Values{"page": {"1"}, "limit": {"1"}}, nil)
 	if err != nil {
 		return err
 	}
@@ -167,27 +170,35 @@ func (c *Client) check(ctx context.Context) error {
 
 // callConnection is call for the path of one connection, unless Reporter is known not to answer. Reporter deletes what a sloppy id
 // resolves to, which may not be what was meant: such a one is never sent.
-func (c *Client) callConnection(ctx context.Context, method, id string) (*answer, error) {
+func (c *Client) callConnection(ctx context.Context, method, id string, permit func(context.Context) error) (*answer, error) {
 	if !canonicalUUID.MatchString(id) {
 		return nil, &Error{Method: method, Path: c.at(connectionsPath).EscapedPath(), kind: kindInvalidID, Message: "the id is not a canonical lower-case UUID; nothing was sent"}
 	}
 	if held := c.outage.hold(); held != nil {
 		return nil, held
 	}
-	return c.call(ctx, method, connectionsPath+"/"+id, nil)
+	return c.call(ctx, method, connectionsPath+"/"+id, nil, permit)
 }
 
 // call sends one request and reads the answer. A token that is refused is dropped and, where there is a login, replaced once.
 // The error, always an *Error, says that there is no answer.
-func (c *Client) call(ctx context.Context, method, path string, query url.Values) (*answer, error) {
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, permit func(context.Context) error) (*answer, error) {
 	for first := true; ; first = false {
 		token, err := c.token(ctx)
 		if err != nil {
 			return nil, err
 		}
+		if permit != nil {
+			if err := permit(ctx); err != nil {
+				return nil, err
+			}
+		}
 		a, err := c.send(ctx, message{method: method, path: path, query: query, token: token.AccessToken})
-		if err == nil && a.status == http.StatusUnauthorized && c.session.drop(token) && first {
-			continue
+		if err == nil && a.status == http.StatusUnauthorized && c.session.drop(token) {
+			a.tokenRefused = true
+			if first && permit == nil {
+				continue
+			}
 		}
 		return a, err
 	}

@@ -42,6 +42,8 @@ type Error struct {
 	mayHaveActed bool
 	// heldBack says that nothing was sent, as Reporter did not answer before; paced, as it has asked to be left alone for a while.
 	heldBack, paced bool
+	// tokenRefused says that the Access Manager may grant another token.
+	tokenRefused bool
 }
 
 // kind is what an error means to the caller. The zero value is the careful one: an answer that proves nothing.
@@ -97,6 +99,12 @@ func IsInvalidID(err error) bool { return is(err, kindInvalidID) }
 // IsUnauthorized reports 401, and 431: the token is too long for Reporter, which takes about 4 KB.
 func IsUnauthorized(err error) bool { return is(err, kindUnauthorized) }
 
+// IsTokenRefused reports that Reporter did not accept a token of the Access Manager's, which is dropped: another login may help.
+func IsTokenRefused(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.tokenRefused
+}
+
 // IsForbidden reports 403, which Reporter also answers while its Access Manager fails.
 func IsForbidden(err error) bool { return is(err, kindForbidden) }
 
@@ -149,7 +157,7 @@ func RetryAfter(err error) time.Duration {
 // asError turns an answer that is not the documented success into an Error. This is the one place where answers get a
 // meaning.
 func (a *answer) asError() *Error {
-	e := &Error{Method: a.method, Path: a.path, Status: a.status, mayHaveActed: a.status < 400 || a.status >= 500, retryAfter: parseRetryAfter(a.header.Get("Retry-After"), time.Now())}
+	e := &Error{Method: a.method, Path: a.path, Status: a.status, mayHaveActed: a.status < 400 || a.status >= 500, tokenRefused: a.tokenRefused, retryAfter: parseRetryAfter(a.header.Get("Retry-After"), time.Now())}
 	var body struct {
 		Code    json.RawMessage `json:"code"`
 		Title   string          `json:"title"`

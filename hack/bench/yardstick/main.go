@@ -30,7 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
-	"github.com/reporter-operator/reporter-operator/controllers"
+	"github.com/reporter-operator/reporter-operator/controllers/scope"
 )
 
 // workers is how many ReporterConnections are worked on at once, enough to have no part in the result.
@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
 	config.QPS = -1 // the API server's own fairness does
-	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: scheme, Cache: controllers.Scope{}.CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"}})
+	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: scheme, Cache: scope.Scope{}.CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"}})
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}

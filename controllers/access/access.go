@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package access turns a ReporterEndpoint and its Secret into a client of Reporter. It is the only reader of Secrets, and it confirms with
+// the API server what a deletion rests on.
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+	"github.com/reporter-operator/reporter-operator/controllers/scope"
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
+)
+
+// Accessor gives access to Reporters.
+type Accessor struct {
+	// cached sees labelled Secrets only; live is asked, for metadata alone, why one is not among them.
+	cached client.Reader
+	live   *confirmingReader
+	pool   *reporter.Pool
+	scope  scope.Scope
+}
+
+// New returns an Accessor that reads from a cache, and live what must not come from one.
+func New(cached, live client.Reader, pool *reporter.Pool, s scope.Scope) *Accessor {
+	return &Accessor{cached: cached, live: newConfirmingReader(live), pool: pool, scope: s}
+}
+
+// Obstacle is an error for what keeps Reporter from being asked and that a user can mend.
+type Obstacle struct{ decision.Outcome }
+
+func (o *Obstacle) Error() string { return o.Detail }
+
+func obstacle(reason, format string, args ...any) error {
+	return &Obstacle{decision.Outcome{Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+}
+
+// Target is how a connection is reached right now.
+type Target struct {
+	// Endpoint is the one that a connection names, nil where there is none, or none that it may use.
+	Endpoint *v1alpha1.ReporterEndpoint
+	// Client speaks to its Reporter, nil where there is an obstacle.
+	Client *reporter.Client
+	// Obstacle says what is in the way; it is done if nothing is.
+	Obstacle decision.Outcome
+}
+
+// Target returns how a connection is reached, as the caches have it.
+func (a *Accessor) Target(ctx context.Context, rc *v1alpha1.ReporterConnection) (Target, error) {
+	return a.target(ctx, a.cached, rc)
+}
+
+// Confirm is Target as the API server had it at a time or later: the endpoint, that it lets the resource in, and that the Secret is still
+// marked. All who ask in the same moment share its reads. The contents of the Secret are those of the cache.
+func (a *Accessor) Confirm(ctx context.Context, rc *v1alpha1.ReporterConnection, notBefore time.Time) (Target, error) {
+	live := a.live.notBefore(notBefore)
+	to, err := a.target(ctx, live, rc)
+	if err != nil || to.Client == nil {
+		return to, err
+	}
+	for _, name := range to.Endpoint.SecretNames() {
+		var o *Obstacle
+		if err := a.checkMark(ctx, live, client.ObjectKey{Namespace: to.Endpoint.Namespace, Name: name}); errors.As(err, &o) {
+			to.Client, to.Obstacle = nil, o.Outcome
+		} else if err != nil {
+			return to, err
+		}
+	}
+	return to, nil
+}
+
+func (a *Accessor) target(ctx context.Context, reader client.Reader, rc *v1alpha1.ReporterConnection) (Target, error) {
+	to := Target{Obstacle: decision.Outcome{Reason: v1alpha1.ReasonAvailable}}
+	var err error
+	if to.Endpoint, err = a.endpointFor(ctx, reader, rc); err == nil {
+		to.Client, err = a.ClientFor(ctx, to.Endpoint)
+	}
+	var o *Obstacle
+	if errors.As(err, &o) {
+		to.Obstacle = o.Outcome
+		return to, nil
+	}
+	return to, err
+}
+
+// LeadsTo returns the URL, in its one form, of the endpoint that a claim names and that lets it in; empty where there is none. What the
+// cache does not show is read live, so that nothing is concluded from a cache that is late.
+func (a *Accessor) LeadsTo(ctx context.Context, claim *v1alpha1.ReporterConnection, notBefore time.Time) (string, error) {
+	var o *Obstacle
+	endpoint, err := a.endpointFor(ctx, a.cached, claim)
+	if errors.As(err, &o) {
+		endpoint, err = a.endpointFor(ctx, a.live.notBefore(notBefore), claim)
+	}
+	switch {
+	case errors.As(err, &o):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	return reporter.CanonicalURL(string(endpoint.Spec.URL)), nil
+}
+
+// endpointFor returns the endpoint that a connection names, if it allows the connection's namespace. The error is an *Obstacle where a
+// user can mend it, and the same whether the endpoint is not there or not allowed: who may not use it learns nothing of it.
+func (a *Accessor) endpointFor(ctx context.Context, reader client.Reader, rc *v1alpha1.ReporterConnection) (*v1alpha1.ReporterEndpoint, error) {
+	key := rc.EndpointKey()
+	if a.scope.Includes(key.Namespace) {
+		var endpoint v1alpha1.ReporterEndpoint
+		err := reader.Get(ctx, key, &endpoint)
+		if client.IgnoreNotFound(err) != nil {
+			return nil, fmt.Errorf("reading ReporterEndpoint %s: %w", key, err)
+		}
+		allowed := false
+		if err == nil {
+			if allowed, err = a.Allows(ctx, reader, &endpoint, rc.Namespace); err != nil {
+				return nil, err
+			}
+		}
+		if allowed {
+			return &endpoint, nil
+		}
+	}
+	if key.Namespace != rc.Namespace {
+		return nil, obstacle(v1alpha1.ReasonEndpointNotFound, "ReporterEndpoint %q does not exist in namespace %q, or does not allow namespace %q in its spec.allowedNamespaces. "+
+			"Have it created or allowed, or name another in spec.endpointRef", key.Name, key.Namespace, rc.Namespace)
+	}
+	return nil, obstacle(v1alpha1.ReasonEndpointNotFound, "ReporterEndpoint %q does not exist in namespace %q. Create it, or name another in spec.endpointRef", key.Name, key.Namespace)
+}
+
+// Allows says whether the resources of a namespace may use an endpoint.
+func (a *Accessor) Allows(ctx context.Context, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, namespace string) (bool, error) {
+	if namespace == endpoint.Namespace {
+		return true, nil
+	}
+	switch endpoint.Spec.AllowedNamespaces.From {
+	case v1alpha1.FromAll:
+		return true, nil
+	case v1alpha1.FromSelector:
+		if a.scope.IsNamespaced() {
+			return false, nil // other labels would wake nobody; the endpoint says so
+		}
+		selector, err := metav1.LabelSelectorAsSelector(endpoint.Spec.AllowedNamespaces.Selector)
+		if err != nil {
+			return false, nil //nolint:nilerr // an invalid selector matches nothing; the endpoint says so
+		}
+		metadata, err := kube.NamespaceMetadata(ctx, reader, namespace)
+		return err == nil && selector.Matches(labels.Set(metadata.Labels)), client.IgnoreNotFound(err)
+	default:
+		return false, nil
+	}
+}
+
+// ClientFor returns a client for the Reporter of an endpoint. The error is an *Obstacle where a user can mend it.
+func (a *Accessor) ClientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (*reporter.Client, error) {
+	if a.scope.IsNamespaced() && endpoint.Spec.AllowedNamespaces.From == v1alpha1.FromSelector {
+		return nil, obstacle(v1alpha1.ReasonInvalidEndpoint, "spec.allowedNamespaces of ReporterEndpoint %q selects namespaces by their labels, "+
+			"which an operator that is installed for some namespaces alone may not watch. Set from to Same, or to All, which means those namespaces", endpoint.Name)
+	}
+	if selector := endpoint.Spec.AllowedNamespaces.Selector; selector != nil {
+		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
+			return nil, obstacle(v1alpha1.ReasonInvalidEndpoint, "spec.allowedNamespaces.selector of ReporterEndpoint %q is invalid: %s", endpoint.Name, err)
+		}
+	}
+	config := reporter.Config{BaseURL: string(endpoint.Spec.URL), Timeout: endpoint.Spec.Timeout.Duration,
+		TLS: reporter.TLS{CABundle: endpoint.Spec.TLS.CABundle, ServerName: endpoint.Spec.TLS.ServerName}}
+	if auth := endpoint.Spec.Auth; auth != nil {
+		var err error
+		switch {
+		case auth.BearerToken != nil:
+			ref := auth.BearerToken.SecretRef
+			err = a.readSecret(ctx, endpoint.Namespace, ref.Name, map[string]*string{ref.Key: &config.Token})
+		case auth.AccessManager != nil:
+			config.AccessManager = &reporter.AccessManager{URL: string(auth.AccessManager.URL)}
+			err = a.readSecret(ctx, endpoint.Namespace, auth.AccessManager.SecretRef.Name, map[string]*string{
+				"clientId": &config.AccessManager.ClientID, "clientSecret": &config.AccessManager.ClientSecret})
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	c, err := a.pool.Client(config)
+	if err != nil {
+		return nil, obstacle(v1alpha1.ReasonInvalidEndpoint, "ReporterEndpoint %q cannot be used: %s", endpoint.Name, err)
+	}
+	return c, nil
+}
+
+// readSecret reads keys of a marked Secret, without the white space around them that editors and `echo` leave.
+func (a *Accessor) readSecret(ctx context.Context, namespace, name string, values map[string]*string) error {
+	key := client.ObjectKey{Namespace: namespace, Name: name}
+	var secret corev1.Secret
+	err := a.cached.Get(ctx, key, &secret)
+	if apierrors.IsNotFound(err) {
+		if err := a.checkMark(ctx, a.live.notBefore(time.Time{}), key); err != nil {
+			return err
+		}
+		return obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or marked, and is read in a moment", name)
+	}
+	if err != nil {
+		return fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	for _, k := range slices.Sorted(maps.Keys(values)) { // in order, so that the same one is named each time
+		if *values[k] = strings.TrimSpace(string(secret.Data[k])); *values[k] == "" {
+			return obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has no key %q, or nothing in it. Put the credentials there", name, k)
+		}
+	}
+	return nil
+}
+
+// checkMark returns an *Obstacle where a Secret does not exist or is not marked, without reading its contents.
+func (a *Accessor) checkMark(ctx context.Context, reader client.Reader, key client.ObjectKey) error {
+	var metadata metav1.PartialObjectMetadata
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := reader.Get(ctx, key, &metadata)
+	switch {
+	case apierrors.IsNotFound(err):
+		return obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q does not exist. Create it, labelled %s=true", key.Name, v1alpha1.CredentialsLabel)
+	case err != nil:
+		return fmt.Errorf("reading metadata of Secret %s: %w", key, err)
+	case metadata.Labels[v1alpha1.CredentialsLabel] != "true":
+		return obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is not marked for Reporter, so it is not read. Run: kubectl label secret --namespace %s %s %s=true",
+			key.Name, key.Namespace, key.Name, v1alpha1.CredentialsLabel)
+	}
+	return nil
+}

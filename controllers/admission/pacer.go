@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"container/list"
+	"sync"
+	"time"
+)
+
+// Pacer gives turns that are at least an interval apart, in each lane by itself and in the order in which they were asked for. Nothing is
+// booked ahead: whoever goes away leaves no gap behind.
+type Pacer[L, R comparable] struct {
+	interval time.Duration
+	mu       sync.Mutex
+	dispatch Dispatch[R]
+	lanes    map[L]*lane[L, R]
+	waiting  map[R]*turn[L, R]
+	// exempt do not wait for their next turn.
+	exempt map[R]bool
+}
+
+type lane[L, R comparable] struct {
+	last    time.Time   // the last turn that was taken
+	granted *turn[L, R] // was dispatched for the time due, and has not taken its turn yet
+	due     time.Time
+	waiters list.List // of *turn
+}
+
+type turn[L, R comparable] struct {
+	lane    L
+	request R
+	element *list.Element // nil while it is granted
+}
+
+// NewPacer returns a pacer of that interval. OnDispatch must be called before it is used.
+func NewPacer[L, R comparable](interval time.Duration) *Pacer[L, R] {
+	return &Pacer[L, R]{interval: interval, lanes: map[L]*lane[L, R]{}, waiting: map[R]*turn[L, R]{}, exempt: map[R]bool{}}
+}
+
+// OnDispatch says how a request whose turn comes is reconciled.
+func (p *Pacer[L, R]) OnDispatch(dispatch Dispatch[R]) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dispatch = dispatch
+}
+
+// Take says whether it is a request's turn, which is then used up. Otherwise the request waits, and is dispatched when its turn comes.
+func (p *Pacer[L, R]) Take(in L, request R, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.exempt[request] {
+		p.leave(request, now)
+		return true
+	}
+	at := p.waiting[request]
+	if at != nil && at.lane != in {
+		p.leave(request, now)
+		at = nil
+	}
+	l := p.lane(in, now)
+	isDue := !now.Before(l.last.Add(p.interval))
+	switch {
+	case at != nil && l.granted == at && !now.Before(l.due):
+		l.last = now
+		p.leave(request, now)
+		return true
+	case at == nil && l.granted == nil && l.waiters.Len() == 0 && isDue:
+		l.last = now
+		return true
+	case at == nil:
+		at = &turn[L, R]{lane: in, request: request}
+		at.element = l.waiters.PushBack(at)
+		p.waiting[request] = at
+	}
+	p.grantNext(l, now)
+	return false
+}
+
+// Exempt lets a request through at once the next time: somebody asked for it, or there is something new to see.
+func (p *Pacer[L, R]) Exempt(request R) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.exempt[request] = true
+}
+
+// Forget drops what is known of a request: it is gone, or no longer in need of a turn. If it was its turn, the next one gets it.
+func (p *Pacer[L, R]) Forget(request R, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leave(request, now)
+}
+
+// leave takes a request out of its lane, whose next waiter gets the turn if it held it.
+func (p *Pacer[L, R]) leave(request R, now time.Time) {
+	delete(p.exempt, request)
+	at := p.waiting[request]
+	if at == nil {
+		return
+	}
+	delete(p.waiting, request)
+	l := p.lane(at.lane, now)
+	if at.element != nil {
+		l.waiters.Remove(at.element)
+		return
+	}
+	l.granted = nil
+	p.grantNext(l, now)
+}
+
+// grantNext dispatches the next waiter for when its turn comes.
+func (p *Pacer[L, R]) grantNext(l *lane[L, R], now time.Time) {
+	front := l.waiters.Front()
+	if l.granted != nil || front == nil {
+		return
+	}
+	next := l.waiters.Remove(front).(*turn[L, R])
+	next.element, l.granted = nil, next
+	if l.due = l.last.Add(p.interval); l.due.Before(now) {
+		l.due = now
+	}
+	p.dispatch(next.request, l.due.Sub(now))
+}
+
+// lane returns the lane of that name. Lanes that nobody needs any more go when a new one comes.
+func (p *Pacer[L, R]) lane(name L, now time.Time) *lane[L, R] {
+	if l := p.lanes[name]; l != nil {
+		return l
+	}
+	for other, l := range p.lanes {
+		if l.granted == nil && l.waiters.Len() == 0 && !now.Before(l.last.Add(p.interval)) {
+			delete(p.lanes, other)
+		}
+	}
+	l := &lane[L, R]{}
+	p.lanes[name] = l
+	return l
+}

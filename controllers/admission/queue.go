@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package admission decides when a request to a server may be sent: no more at the same time than a limit, none while the server is down
+// or has asked to be left alone, and routine ones at a pace. Whoever has to wait costs neither a worker nor a timer: another reconcile is
+// dispatched for it when it is granted. What is held here is worth nothing after a restart: everybody asks anew.
+package admission
+
+import (
+	"container/list"
+	"sync"
+	"time"
+)
+
+// Dispatch has a request reconciled after a time.
+type Dispatch[R comparable] func(request R, after time.Duration)
+
+// Queues hold the requests that wait for servers, a queue for each.
+type Queues[S, R comparable] struct {
+	mu       sync.Mutex
+	dispatch Dispatch[R]
+	queues   map[S]*queue[S, R]
+	// waiting are all that wait in some queue, each in one.
+	waiting map[R]*waiter[S, R]
+	// granted were dequeued and dispatched, with a slot reserved for them until their reconcile ends.
+	granted map[R]*waiter[S, R]
+}
+
+// queue is that of one server. Urgent requests go before the rest.
+type queue[S, R comparable] struct {
+	inFlight, granted int
+	down              bool      // until Unblock
+	until             time.Time // nothing is sent before
+	urgent, routine   list.List // of *waiter
+}
+
+// Waiter is a request for a slot.
+type Waiter[S, R comparable] struct {
+	// Request is reconciled again when the slot is granted.
+	Request R
+	Server  S
+	// Limit is how many requests to the server may be in flight.
+	Limit  int
+	Urgent bool
+	Now    time.Time
+}
+
+type waiter[S, R comparable] struct {
+	Waiter[S, R]
+	element *list.Element
+}
+
+// NewQueues returns empty queues. OnDispatch must be called before anybody waits in one.
+func NewQueues[S, R comparable]() *Queues[S, R] {
+	return &Queues[S, R]{queues: map[S]*queue[S, R]{}, waiting: map[R]*waiter[S, R]{}, granted: map[R]*waiter[S, R]{}}
+}
+
+// OnDispatch says how a granted request is reconciled.
+func (q *Queues[S, R]) OnDispatch(dispatch Dispatch[R]) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.dispatch = dispatch
+}
+
+// Begin must be called when the reconcile of a request begins, and the function it returns when it ends: a grant that was not used is
+// then returned, and the next waiter gets it.
+func (q *Queues[S, R]) Begin(request R) (end func()) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	grant := q.granted[request]
+	return func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if grant != nil && q.granted[request] == grant {
+			q.returnGrant(grant)
+			q.grantNext(grant.Server)
+		}
+	}
+}
+
+// Acquire returns the function that gives the slot back if there is one. Otherwise it returns nil, and for how long the request has
+// waited: it is dispatched when it is granted. The caller has just seen that the server is not down.
+func (q *Queues[S, R]) Acquire(w Waiter[S, R]) (release func(), waited time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	in := q.queue(w.Server)
+	in.down = false
+	grant := q.grantAt(w.Server, w.Request)
+	isFree := in.inFlight+in.granted < w.Limit && in.urgent.Len() == 0 && (w.Urgent || in.routine.Len() == 0)
+	if in.inFlight < w.Limit && !w.Now.Before(in.until) && (grant != nil || isFree) {
+		q.returnGrant(grant)
+		in.inFlight++
+		q.withdraw(w.Request)
+		q.grantNext(w.Server)
+		return func() { q.release(w.Server) }, 0
+	}
+	at := q.enqueue(w)
+	q.grantNext(w.Server)
+	return nil, w.Now.Sub(at.Now)
+}
+
+func (q *Queues[S, R]) release(server S) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.queue(server).inFlight--
+	q.grantNext(server)
+}
+
+// Blockage is why a server cannot be asked.
+type Blockage struct {
+	// IsDown is asked again before the request waits: it does not where the server is up again, as nobody would unblock it.
+	IsDown func() bool
+	// For is how long the server is to be left alone, if it is not down.
+	For time.Duration
+}
+
+// Block has a request wait until its server can be asked again. It returns false where it already can.
+func (q *Queues[S, R]) Block(w Waiter[S, R], b Blockage) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if b.IsDown != nil {
+		if !b.IsDown() { // otherwise Unblock comes after this
+			return false
+		}
+		q.enqueue(w)
+		q.queue(w.Server).down = true
+		return true
+	}
+	in := q.queue(w.Server)
+	if until := w.Now.Add(b.For); until.After(in.until) {
+		in.until = until
+	}
+	q.enqueue(w)
+	q.grantNext(w.Server)
+	return true
+}
+
+// Unblock grants slots again of a server that is up again.
+func (q *Queues[S, R]) Unblock(server S) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.queue(server).down = false
+	q.grantNext(server)
+}
+
+// IsWaiting says whether a request waits or is granted, so that a reconcile is dispatched for it anyway.
+func (q *Queues[S, R]) IsWaiting(request R) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.waiting[request] != nil || q.granted[request] != nil
+}
+
+// Forget takes a request that is gone out of its queue.
+func (q *Queues[S, R]) Forget(request R) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.withdraw(request)
+}
+
+// grantNext grants as many slots as there are. While the server is to be left alone, it grants one for the time after that, whose
+// holder lets the others through then.
+func (q *Queues[S, R]) grantNext(server S) {
+	in := q.queue(server)
+	for !in.down {
+		next := in.urgent.Front()
+		if next == nil {
+			next = in.routine.Front()
+		}
+		if next == nil {
+			break
+		}
+		w, wait := next.Value.(*waiter[S, R]), max(0, time.Until(in.until))
+		if in.inFlight+in.granted >= w.Limit || (wait > 0 && in.granted > 0) {
+			break
+		}
+		q.remove(w.Request)
+		q.granted[w.Request] = w
+		in.granted++
+		q.dispatch(w.Request, wait)
+	}
+	if in.inFlight+in.granted+in.urgent.Len()+in.routine.Len() == 0 && time.Until(in.until) <= 0 {
+		delete(q.queues, server)
+	}
+}
+
+// enqueue puts a request at the end of its queue, or leaves it where it is. One that was granted goes to the front again.
+func (q *Queues[S, R]) enqueue(w Waiter[S, R]) *waiter[S, R] {
+	if at := q.waiting[w.Request]; at != nil {
+		if at.Server == w.Server && at.Urgent == w.Urgent {
+			at.Limit = w.Limit
+			return at
+		}
+		q.withdraw(w.Request)
+	}
+	in := q.queue(w.Server)
+	waiters := &in.routine
+	if w.Urgent {
+		waiters = &in.urgent
+	}
+	at := &waiter[S, R]{Waiter: w}
+	if grant := q.grantAt(w.Server, w.Request); grant != nil {
+		q.returnGrant(grant)
+		at.Now, at.element = grant.Now, waiters.PushFront(at)
+	} else {
+		at.element = waiters.PushBack(at)
+	}
+	q.waiting[w.Request] = at
+	return at
+}
+
+// grantAt returns the grant of a request at a server, nil if there is none. A grant for another server is returned: the endpoint
+// changed, and that server is no longer needed.
+func (q *Queues[S, R]) grantAt(server S, request R) *waiter[S, R] {
+	grant := q.granted[request]
+	if grant == nil || grant.Server == server {
+		return grant
+	}
+	q.returnGrant(grant)
+	q.grantNext(grant.Server)
+	return nil
+}
+
+func (q *Queues[S, R]) returnGrant(grant *waiter[S, R]) {
+	if grant != nil {
+		delete(q.granted, grant.Request)
+		q.queue(grant.Server).granted--
+	}
+}
+
+// withdraw takes a request out of its queue, which may have been held up by it.
+func (q *Queues[S, R]) withdraw(request R) {
+	if at := q.waiting[request]; at != nil {
+		q.remove(request)
+		q.grantNext(at.Server)
+	}
+}
+
+func (q *Queues[S, R]) remove(request R) {
+	at := q.waiting[request]
+	if at == nil {
+		return
+	}
+	delete(q.waiting, request)
+	in := q.queue(at.Server)
+	if at.Urgent {
+		in.urgent.Remove(at.element)
+	} else {
+		in.routine.Remove(at.element)
+	}
+}
+
+func (q *Queues[S, R]) queue(server S) *queue[S, R] {
+	in := q.queues[server]
+	if in == nil {
+		in = &queue[S, R]{}
+		q.queues[server] = in
+	}
+	return in
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+)
+
+const (
+	// claimPatience is how long in all a deletion is held for claims elsewhere that have not been looked up. A restart begins it anew.
+	claimPatience = 10 * time.Minute
+	// claimReads bounds how many endpoints are read live for claims elsewhere, so that nobody makes another's deletion slow with many.
+	claimReads = 8
+)
+
+// judgeClaims says what the other live claims on the connection of a deleted resource count for. Those elsewhere are left out where it is
+// not known in which place Reporter is asked.
+//
+// The cache shows resources of one kind in the order in which they changed. So whoever sees this one deleted sees every claim
+// that was made before, and of two that are deleted at the same time the one that was first sees the other alive at most once:
+// the last one always deletes.
+func (d *deletion) judgeClaims(ctx context.Context, others []v1alpha1.ReporterConnection, here *v1alpha1.ObservedIn) []decision.Claim {
+	var claims []decision.Claim
+	destinations := map[destinationKey]destination{}
+	for i := range others {
+		other := &others[i]
+		switch {
+		case other.UID == d.rc.UID || !other.DeletionTimestamp.IsZero():
+		case other.Namespace == d.rc.Namespace:
+			claims = append(claims, decision.Claim{Connection: other, Standing: decision.Successor})
+		case here != nil:
+			claims = append(claims, decision.Claim{Connection: other, Standing: d.judgeClaimElsewhere(ctx, other, *here, destinations)})
+		}
+	}
+	return claims
+}
+
+// judgeClaimElsewhere judges a claim in another namespace. Where it cannot be found out where its endpoint leads, it is unverified:
+// another's objects never fail this pass.
+func (d *deletion) judgeClaimElsewhere(ctx context.Context, claim *v1alpha1.ReporterConnection, here v1alpha1.ObservedIn,
+	destinations map[destinationKey]destination) decision.Standing {
+	if standing := decision.JudgeClaim(claim, d.rc, here.URL, here); standing == decision.ClaimsNothing {
+		return standing // wherever its endpoint leads
+	}
+	key := destinationKey{claim.Namespace, claim.EndpointKey()}
+	to, known := destinations[key]
+	if !known && len(destinations) < claimReads {
+		url, err := d.Access.LeadsTo(ctx, claim, d.records.get(d.rc.UID).since)
+		to = destination{url, err == nil}
+		destinations[key] = to
+	}
+	if !to.known {
+		return decision.Unverified
+	}
+	return decision.JudgeClaim(claim, d.rc, to.url, here)
+}
+
+// destination is where an endpoint leads the resources of a namespace, if that is known.
+type destination struct {
+	url   string
+	known bool
+}
+
+type destinationKey struct {
+	namespace string
+	endpoint  client.ObjectKey
+}
+
+// olderClaimOf names the oldest live resource that claims the connection of a younger one too, as far as their status shows; empty if
+// there is none.
+func (r *Reconciler) olderClaimOf(ctx context.Context, rc *v1alpha1.ReporterConnection) (string, error) {
+	claims, err := r.otherClaims(ctx, rc)
+	oldest := rc
+	for i := range claims {
+		in := claims[i].Status.ObservedIn
+		if isOlder(&claims[i], oldest) && (claims[i].Namespace == rc.Namespace || (in != nil && *in == *rc.Status.ObservedIn)) {
+			oldest = &claims[i]
+		}
+	}
+	if oldest == rc {
+		return "", err
+	}
+	return nameFor(rc, oldest), err
+}
+
+// otherClaims lists the live resources that name the connection of another, as the cache has them.
+func (r *Reconciler) otherClaims(ctx context.Context, rc *v1alpha1.ReporterConnection) ([]v1alpha1.ReporterConnection, error) {
+	var all v1alpha1.ReporterConnectionList
+	if err := r.List(ctx, &all, client.MatchingFields{kube.ByConnectionID: rc.ConnectionID()}); err != nil {
+		return nil, fmt.Errorf("listing the claims on a connection: %w", err)
+	}
+	return slices.DeleteFunc(all.Items, func(other v1alpha1.ReporterConnection) bool {
+		return other.UID == rc.UID || !other.DeletionTimestamp.IsZero()
+	}), nil
+}
+
+func isOlder(a, b *v1alpha1.ReporterConnection) bool {
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
+}

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/access"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
+)
+
+// deletion is one pass over a deleted resource.
+type deletion struct {
+	*Reconciler
+	// rc is the resource as the cache shows it, with what this pass adds to its status; base, without.
+	rc, base *v1alpha1.ReporterConnection
+	to       access.Target
+	// waited is how long the deletion has been blocked by Reporter so far.
+	waited time.Duration
+}
+
+// reconcileDeletion walks a deletion: it either ends with the finalizer gone, or is blocked for a reason and tried again. What the caches
+// show may block it; before anything is done that cannot be undone, the API server is asked.
+func (r *Reconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection) (ctrl.Result, error) {
+	r.lookups.Forget(kube.RequestFor(rc), time.Now())
+	record := r.records.begin(rc)
+	if !controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer) || record.released {
+		return ctrl.Result{}, nil
+	}
+	if record.deleted {
+		return r.finish(ctx, rc) // all but the finalizer was done before
+	}
+	to, err := r.Access.Target(ctx, rc)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	d := &deletion{Reconciler: r, rc: rc, base: rc.DeepCopy(), to: to, waited: decision.WaitedForReporter(rc, time.Now())}
+	rc.Status.ObservedIn = cmp.Or(record.seenIn, rc.Status.ObservedIn) // an earlier pass may have seen it and written nothing
+	grounds, err := d.cachedGrounds(ctx)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	switch verdict := decision.JudgeGrounds(grounds, time.Now()); verdict.Step {
+	case decision.StepWait:
+		return d.block(ctx, verdict.Block)
+	case decision.StepDelete:
+		return d.deleteInReporter(ctx)
+	default:
+		return d.release(ctx, d.confirm(ctx, nil))
+	}
+}
+
+// cachedGrounds are what the caches show that the deletion rests on. Claims elsewhere are judged once it is known where Reporter is asked.
+func (d *deletion) cachedGrounds(ctx context.Context) (decision.Grounds, error) {
+	claims, err := d.otherClaims(ctx, d.rc)
+	return decision.Grounds{Connection: d.rc, Endpoint: d.to.Endpoint, Obstacle: d.to.Obstacle, Claims: d.judgeClaims(ctx, claims, nil)}, err
+}
+
+// confirmation is what the API server said that a deletion rests on, and what follows.
+type confirmation struct {
+	connection *v1alpha1.ReporterConnection
+	verdict    decision.GroundsVerdict
+	err        error
+}
+
+// confirm asks the API server for all that the deletion rests on: the resource itself and the other claims on the connection, then the
+// endpoint that it names now, with its grant and the mark of its Secret. Claims elsewhere count where it is known in which place Reporter
+// is asked: here.
+func (d *deletion) confirm(ctx context.Context, here *v1alpha1.ObservedIn) confirmation {
+	var all v1alpha1.ReporterConnectionList
+	if err := d.Live.List(ctx, &all, client.MatchingFields{kube.ByConnectionID: d.rc.ConnectionID()}); err != nil {
+		return confirmation{err: fmt.Errorf("listing the claims on a connection: %w", err)}
+	}
+	if err := d.abortIfOlder(all.ResourceVersion, d.rc.ResourceVersion); err != nil {
+		return confirmation{err: err}
+	}
+	live := slices.IndexFunc(all.Items, func(rc v1alpha1.ReporterConnection) bool { return rc.UID == d.rc.UID })
+	if live < 0 {
+		return confirmation{verdict: decision.GroundsVerdict{Step: decision.StepNone}}
+	}
+	record := d.records.get(d.rc.UID)
+	to, err := d.Access.Confirm(ctx, &all.Items[live], record.since)
+	if err != nil {
+		return confirmation{err: err}
+	}
+	verdict := decision.JudgeGrounds(decision.Grounds{Connection: &all.Items[live], Endpoint: to.Endpoint, Obstacle: to.Obstacle,
+		Claims: d.judgeClaims(ctx, all.Items, here), IsPatient: record.isPatient(time.Now())}, time.Now())
+	if verdict.Step == decision.StepDelete && !d.isTarget(to) {
+		verdict = decision.GroundsVerdict{Step: decision.StepNone} // the cache does not show the change of the endpoint yet
+	}
+	return confirmation{connection: &all.Items[live], verdict: verdict}
+}
+
+// isTarget says whether another target leads where this pass's does, with the same credentials.
+func (d *deletion) isTarget(other access.Target) bool {
+	return d.to.Client != nil && d.to.Client.URL() == other.Client.URL() && d.to.Client.Identity() == other.Client.Identity()
+}
+
+// release does what the confirmed grounds of the deletion say, short of a DELETE.
+func (d *deletion) release(ctx context.Context, confirmed confirmation) (ctrl.Result, error) {
+	switch verdict := confirmed.verdict; {
+	case confirmed.err != nil:
+		return ctrl.Result{}, confirmed.err
+	case verdict.Step == decision.StepWait:
+		return d.block(ctx, verdict.Block)
+	case verdict.Step == decision.StepRetain:
+		return d.leaveBehind(ctx, confirmed.connection, trail{cause: causeRetained, eventType: corev1.EventTypeNormal,
+			note: fmt.Sprintf("the connection stays in Reporter, as %s says", verdict.RetainedBy)})
+	case verdict.Step == decision.StepHandOver:
+		return d.handOver(ctx, confirmed.connection, verdict.Successor)
+	default: // the caches are late
+		return ctrl.Result{RequeueAfter: decision.MinDelay}, nil
+	}
+}
+
+// handOver releases a resource whose connection another one goes on claiming. If that one is to delete it in its turn, it is held
+// first, so that its own deletion cannot be missed.
+func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.ReporterConnection) (ctrl.Result, error) {
+	if successor.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
+		err := d.ensureFinalizer(ctx, successor)
+		if client.IgnoreNotFound(err) != nil {
+			return kube.ResultOf(err)
+		}
+		if err != nil {
+			return ctrl.Result{RequeueAfter: decision.MinDelay}, nil // look again who claims the connection
+		}
+	}
+	return d.leaveBehind(ctx, rc, trail{cause: causeHandedOver, eventType: corev1.EventTypeNormal,
+		note: fmt.Sprintf("the connection stays in Reporter, as %s claims it", nameFor(rc, successor))})
+}
+
+// deleteInReporter has the connection deleted in Reporter, once there is a slot for the requests, and acts on what came of it.
+func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
+	if err := d.to.Client.Outage(); err != nil {
+		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, err), d.waited))
+	}
+	free, queuedFor := d.requestSlot(d.rc, d.to)
+	if free == nil {
+		return d.waitInQueue(ctx, queuedFor)
+	}
+	defer free()
+	attempt, err := d.attempt(ctx)
+	var refused *notPermitted
+	switch {
+	case errors.As(err, &refused):
+		return d.release(ctx, refused.confirmation)
+	case err != nil:
+		return ctrl.Result{}, err
+	}
+	switch verdict := decision.JudgeDeletion(attempt, d.waited); verdict.Release {
+	case decision.ReleaseDeleted:
+		return d.finish(ctx, d.rc)
+	case decision.ReleaseNeverSeen:
+		return d.leaveBehind(ctx, d.rc, trail{cause: causeAlreadyDeleted, eventType: corev1.EventTypeWarning,
+			note: "Reporter has no such connection, and this resource never saw it: if spec.connectionID is wrong, the right connection is still there"})
+	case decision.ReleaseAlreadyDeleted:
+		return d.leaveBehind(ctx, d.rc, trail{cause: causeAlreadyDeleted, eventType: corev1.EventTypeNormal, note: "the connection was already deleted in Reporter"})
+	default:
+		return d.block(ctx, verdict.Block)
+	}
+}
+
+// attempt logs in, looks first where the connection was not seen before, and has it deleted. A token that was refused is replaced once.
+// The error is that of the API server, or a *notPermitted.
+func (d *deletion) attempt(ctx context.Context) (decision.Attempt, error) {
+	attempt, tokenRefused, err := d.attemptOnce(ctx)
+	if tokenRefused {
+		attempt, _, err = d.attemptOnce(ctx)
+	}
+	return attempt, err
+}
+
+func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, tokenRefused bool, err error) {
+	seenIn := d.rc.Status.ObservedIn
+	place, outcome := d.logIn(ctx, d.to)
+	if !outcome.IsDone() {
+		return decision.Attempt{Deletion: outcome}, false, nil
+	}
+	if seenIn == nil || *seenIn != place {
+		// Should the answer to DELETE be lost, nothing else says what it has deleted from what never was here. And jobs name
+		// connections by the configName that this shows.
+		switch outcome = d.lookUp(ctx, d.rc, d.to, place); {
+		case outcome.IsDone():
+			d.noteMove(seenIn, place)
+			seenIn = &place
+		case seenIn != nil: // it may live where it was seen, and what is here is not what was seen
+			return decision.Attempt{Deletion: outcome, Confirmation: outcome, Seen: true}, false, nil
+		}
+	}
+	attempt = decision.Attempt{Seen: seenIn != nil, SeenHere: seenIn != nil, SentBefore: d.records.get(d.rc.UID).sent, ConfigName: d.rc.ConfigName()}
+	deleted := d.to.Client.Delete(ctx, d.rc.ConnectionID(), func(ctx context.Context) error { return d.permit(ctx, place) })
+	var answer *reporter.Error
+	if deleted != nil && !errors.As(deleted, &answer) {
+		return attempt, false, deleted
+	}
+	attempt.Deletion = d.outcomeOf(d.to, deleted)
+	switch {
+	case attempt.Deletion.IsDone():
+		d.records.update(d.rc.UID, func(r *record) { r.deleted = true })
+	case reporter.MayHaveActed(deleted):
+		d.records.update(d.rc.UID, func(r *record) { r.sent = true })
+	case attempt.Deletion.IsAbsent():
+		d.confirmAbsence(ctx, place, &attempt)
+	}
+	return attempt, reporter.IsTokenRefused(deleted), nil
+}
+
+// permit is asked right before a DELETE is sent. Its error is that of the API server, or a *notPermitted.
+func (d *deletion) permit(ctx context.Context, place v1alpha1.ObservedIn) error {
+	confirmed := d.confirm(ctx, &place)
+	switch {
+	case confirmed.err != nil:
+		return confirmed.err
+	case confirmed.verdict.Step != decision.StepDelete:
+		return &notPermitted{confirmed}
+	}
+	return nil
+}
+
+// notPermitted is the error of a DELETE that was not sent, as what the deletion rests on is no longer so.
+type notPermitted struct{ confirmation }
+
+func (*notPermitted) Error() string { return "what the deletion rests on has changed" }
+
+// confirmAbsence asks whether the connection really is not there: Reporter answers the DELETE of what it does not delete in the same way,
+// and the token may have been renewed meanwhile, for another tenant.
+func (d *deletion) confirmAbsence(ctx context.Context, place v1alpha1.ObservedIn, attempt *decision.Attempt) {
+	_, err := d.to.Client.Get(ctx, d.rc.ConnectionID())
+	attempt.Confirmation = access.OutcomeOf(err)
+	now, outcome := d.logIn(ctx, d.to)
+	if !outcome.IsDone() {
+		attempt.Confirmation = outcome
+	}
+	attempt.SeenHere = attempt.SeenHere && now == place
+}
+
+// noteMove notes that the connection is shown in another place than it was seen in before, if it was.
+func (d *deletion) noteMove(before *v1alpha1.ObservedIn, place v1alpha1.ObservedIn) {
+	d.records.update(d.rc.UID, func(r *record) { r.seenIn = &place }) // until the cache shows it
+	if before == nil {
+		return
+	}
+	d.Events.Eventf(d.rc, nil, corev1.EventTypeNormal, eventMoved, "Delete", "connection %s was seen at %s before, and is shown at %s now: it is deleted there",
+		d.rc.ConnectionID(), describe(*before), describe(place))
+}
+
+// queuePatience is how long a deletion waits in the queue before its Reporter until its status says so.
+const queuePatience = time.Minute
+
+// waitInQueue leaves a deletion in the queue before its Reporter, until it is dispatched. If it has waited there for long, its status says
+// so, unless that says already what it waits for in Reporter.
+func (d *deletion) waitInQueue(ctx context.Context, waited time.Duration) (ctrl.Result, error) {
+	blocked := apimeta.FindStatusCondition(d.rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
+	if waited < queuePatience || (blocked != nil && !decision.TraitsOf(blocked.Reason).NotReportersDoing) {
+		return ctrl.Result{RequeueAfter: d.jitter(queuePatience)}, nil
+	}
+	block := decision.BlockFor(v1alpha1.ReasonQueued, fmt.Sprintf("spec.maxInFlight of ReporterEndpoint %q (%d)", d.to.Endpoint.Name, d.to.Endpoint.Spec.MaxInFlight), decision.MaxDelay)
+	setBlocked(d.rc, block)
+	return d.patchStatus(ctx, d.base, d.rc, d.jitter(block.RetryIn))
+}
+
+// block says in the status what the deletion waits for. It is dispatched when it can go on, if that is a matter of when Reporter can be
+// asked again.
+func (d *deletion) block(ctx context.Context, block decision.Block) (ctrl.Result, error) {
+	retryIn, waiting := block.RetryIn, true
+	if !decision.TraitsOf(block.Reason).NotReportersDoing {
+		if retryIn, waiting = d.waitForReporter(d.rc, d.to, block); !waiting {
+			return ctrl.Result{RequeueAfter: decision.MinDelay}, nil
+		}
+	}
+	if block.Reason == v1alpha1.ReasonClaimUnverified {
+		d.records.update(d.rc.UID, func(r *record) { r.unverified(time.Now()) })
+	}
+	setBlocked(d.rc, block)
+	if block.Reason == v1alpha1.ReasonDeletionDelayed {
+		return d.patchStatus(ctx, d.base, d.rc, retryIn) // not before it is due
+	}
+	return d.patchStatus(ctx, d.base, d.rc, d.jitter(retryIn))
+}

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+)
+
+var (
+	connectionsDeleted = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "reporter_operator",
+		Name:      "connections_deleted_total",
+		Help:      "Connections soft-deleted in Reporter because their resource was deleted.",
+	})
+	connectionsLeftBehind = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "reporter_operator",
+		Name:      "connections_left_behind_total",
+		Help:      "Deleted resources that were released without a deletion in Reporter, by cause.",
+	}, []string{"cause"})
+)
+
+func init() {
+	metrics.Registry.MustRegister(connectionsDeleted, connectionsLeftBehind)
+	for _, cause := range []string{causeRetained, causeHandedOver, causeAlreadyDeleted} {
+		connectionsLeftBehind.WithLabelValues(cause)
+	}
+}

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package connection reconciles ReporterConnections with the connections that they claim in Reporter.
+package connection
+
+import (
+	"context"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/access"
+	"github.com/reporter-operator/reporter-operator/controllers/admission"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
+)
+
+// What the operator may do, and what for. Whatever it reads from its cache it has to list and watch; get is for the reads that
+// must not be stale, where a finalizer is about to go.
+//
+// Claims are held by a finalizer, which config/admission has the patch change alone, and say in their status what they wait for:
+// +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterconnections,verbs=get;list;watch;patch
+// +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterconnections/status,verbs=patch
+//
+// Endpoints say how Reporter is reached:
+// +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterendpoints,verbs=get;list;watch
+//
+// Only marked Secrets are listed and watched, but RBAC knows no labels. Of others no more than the metadata is read, and only where
+// an endpoint names one, or one has lost its mark:
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch
+//
+// The metadata of namespaces alone: endpoints may select by labels who uses them, and what is being deleted takes no events:
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+//
+// Events say what a resource that has gone no longer can. Each is sent once, so that none is ever patched into a series:
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create
+
+const (
+	// lookupInterval is the least time between two routine look-ups of connections in the same Reporter. It is more than a second, as a
+	// pass may be late and the next one in time, and there is to be no more than one a second.
+	lookupInterval = 1100 * time.Millisecond
+	// sharedWriteInterval is the least time between two writes that say of resources of the same endpoint what holds for all of them.
+	sharedWriteInterval = 20 * time.Millisecond
+)
+
+// Reconciler keeps a ReporterConnection and the connection it claims in step.
+type Reconciler struct {
+	client.Client
+	// Live reads from the API server what must not come from a cache.
+	Live   client.Reader
+	Access *access.Accessor
+	Events events.EventRecorder
+	// CheckInterval is how often a live connection is looked up again.
+	CheckInterval time.Duration
+	// RequestCheck has the Reporter of an endpoint checked that behaves otherwise than the endpoint's status says.
+	RequestCheck func(*v1alpha1.ReporterEndpoint)
+	// Abort ends the process: the API server has gone back in time, so that nothing in the caches may be believed.
+	Abort func(reason error)
+	// Random returns a number from 0 up to 1.
+	Random func() float64
+
+	requests     *admission.Queues[reporter.Identity, reconcile.Request]
+	lookups      *admission.Pacer[lookupLane, reconcile.Request]
+	sharedWrites *admission.Pacer[client.ObjectKey, reconcile.Request]
+	records      records
+}
+
+// Init makes a Reconciler ready for use.
+func (r *Reconciler) Init() *Reconciler {
+	r.requests = admission.NewQueues[reporter.Identity, reconcile.Request]()
+	r.lookups = admission.NewPacer[lookupLane, reconcile.Request](lookupInterval)
+	r.sharedWrites = admission.NewPacer[client.ObjectKey, reconcile.Request](sharedWriteInterval)
+	return r
+}
+
+// OnQueue gives the reconciler the queue of its controller before it is used: what waited for Reporter is dispatched into it.
+func (r *Reconciler) OnQueue(q kube.Queue) {
+	dispatchAs := func(priority int) admission.Dispatch[reconcile.Request] {
+		return func(request reconcile.Request, after time.Duration) { kube.Enqueue(q, request, priority, after) }
+	}
+	r.requests.OnDispatch(dispatchAs(kube.PriorityGranted))
+	r.lookups.OnDispatch(dispatchAs(kube.PriorityRoutine))
+	r.sharedWrites.OnDispatch(dispatchAs(kube.PriorityRoutine))
+}
+
+// Recovered lets requests through again to a Reporter that answers again.
+func (r *Reconciler) Recovered(identity reporter.Identity) { r.requests.Unblock(identity) }
+
+// Reconcile makes one pass over one resource.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	defer r.requests.Begin(req)()
+	if ctx.Err() != nil {
+		return ctrl.Result{}, nil // the process ends: nothing is begun
+	}
+	// Once a request is sent, its answer is read and acted upon, even while the process is told to end. Every request is
+	// bounded by the endpoint's timeout, and the manager waits for longer than that.
+	ctx = context.WithoutCancel(ctx)
+
+	var rc v1alpha1.ReporterConnection
+	if err := r.Get(ctx, req.NamespacedName, &rc); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.records.forgetGone(req.NamespacedName)
+		}
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	reconcile, deleting := r.reconcileLive, !rc.DeletionTimestamp.IsZero()
+	if deleting {
+		reconcile = r.reconcileDeletion
+	}
+	result, err := reconcile(ctx, &rc)
+	result.Priority = new(kube.PriorityOf(deleting))
+	return result, err
+}
+
+// requestSlot asks for a slot to send requests to a target. Without one it returns nil, and for how long the resource has waited: another
+// pass is dispatched when it is granted.
+func (r *Reconciler) requestSlot(rc *v1alpha1.ReporterConnection, to access.Target) (release func(), waited time.Duration) {
+	return r.requests.Acquire(waiterFor(rc, to))
+}
+
+// waitForReporter has another pass dispatched when Reporter can be asked again, if it cannot be now: it does not answer, or nothing was
+// sent as it has asked for that. It returns when to try again otherwise, and false if it can be asked again already.
+func (r *Reconciler) waitForReporter(rc *v1alpha1.ReporterConnection, to access.Target, block decision.Block) (time.Duration, bool) {
+	blockage := admission.Blockage{For: block.RetryIn}
+	switch {
+	case to.Client == nil:
+		return block.RetryIn, true
+	case block.Paced:
+	case to.Client.Outage() == nil:
+		return block.RetryIn, true
+	default:
+		blockage = admission.Blockage{IsDown: func() bool { return to.Client.Outage() != nil }}
+	}
+	if !r.requests.Block(waiterFor(rc, to), blockage) {
+		return 0, false
+	}
+	r.lookups.Exempt(kube.RequestFor(rc)) // it waits in one queue, and not in the other after that
+	return decision.MaxDelay, true
+}
+
+func waiterFor(rc *v1alpha1.ReporterConnection, to access.Target) admission.Waiter[reporter.Identity, reconcile.Request] {
+	return admission.Waiter[reporter.Identity, reconcile.Request]{Request: kube.RequestFor(rc), Server: to.Client.Identity(),
+		Limit: max(1, int(to.Endpoint.Spec.MaxInFlight)), Urgent: !rc.DeletionTimestamp.IsZero(), Now: time.Now()}
+}
+
+// logIn makes sure that there is a token, and returns the place that the target's client speaks to. Where the outcome is not done, there
+// is none.
+func (r *Reconciler) logIn(ctx context.Context, to access.Target) (v1alpha1.ObservedIn, decision.Outcome) {
+	tenantID, err := to.Client.Login(ctx)
+	if err != nil {
+		return v1alpha1.ObservedIn{}, r.outcomeOf(to, err)
+	}
+	return v1alpha1.ObservedIn{URL: to.Client.URL(), TenantID: tenantID}, access.OutcomeOf(nil)
+}
+
+// outcomeOf is what a request amounts to. It has the endpoint checked where that is not what the endpoint's status says, or nothing was
+// sent because of what was found before: somebody may have asked for an attempt.
+func (r *Reconciler) outcomeOf(to access.Target, err error) decision.Outcome {
+	outcome := access.OutcomeOf(err)
+	if outcome.Reason == v1alpha1.ReasonRateLimited {
+		return outcome // it says nothing about the rest
+	}
+	if outcome.HeldBack || outcome.IsTroubled() == isReady(to.Endpoint) {
+		r.RequestCheck(to.Endpoint)
+	}
+	return outcome
+}
+
+func (r *Reconciler) jitter(delay time.Duration) time.Duration {
+	return decision.Jitter(delay, r.Random())
+}

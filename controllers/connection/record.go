@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+)
+
+// Why a deleted resource was released without a deletion in Reporter: the reasons of its events, and the values of the
+// metric's label.
+const (
+	causeRetained       = "Retained"
+	causeHandedOver     = "HandedOver"
+	causeAlreadyDeleted = "AlreadyDeleted"
+)
+
+// eventMoved is the reason of the event that a connection is shown in another place than before.
+const eventMoved = "Moved"
+
+// record is what this process knows of a deletion beside what is on the objects. Without it, as after a restart, a deletion costs a call
+// more, or counts as one that somebody else made, and the time in which claims may be unverified begins anew.
+type record struct {
+	name client.ObjectKey
+	// since is when the deletion was first seen.
+	since time.Time
+	// sent says that a DELETE was sent which may have been carried out, although no answer said so; deleted, that one was.
+	sent, deleted bool
+	// seenIn is where Reporter was found to have the connection just before its deletion.
+	seenIn *v1alpha1.ObservedIn
+	// unverifiedSince is when the deletion was first held for a claim that was not looked up, zero if it never was.
+	unverifiedSince time.Time
+	// released says that the finalizer is gone, although the cache may show it for a moment longer.
+	released bool
+	// trail is what there is to say of the release once the watch shows it, nil if nothing is, or it is said.
+	trail *trail
+}
+
+// isPatient says whether the deletion may still be held for claims that were not looked up.
+func (r record) isPatient(now time.Time) bool {
+	return r.unverifiedSince.IsZero() || now.Sub(r.unverifiedSince) < claimPatience
+}
+
+func (r *record) unverified(now time.Time) {
+	if r.unverifiedSince.IsZero() {
+		r.unverifiedSince = now
+	}
+}
+
+// records are those of the deletions that are under way.
+type records struct {
+	mu    sync.Mutex
+	known map[types.UID]record
+}
+
+// begin records when a deletion was first seen, by its event or by a pass that came before that, until it is forgotten.
+func (m *records) begin(rc *v1alpha1.ReporterConnection) record {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil {
+		m.known = map[types.UID]record{}
+	}
+	known, found := m.known[rc.UID]
+	if !found {
+		known = record{name: client.ObjectKeyFromObject(rc), since: time.Now()}
+		m.known[rc.UID] = known
+	}
+	return known
+}
+
+// forgetGone forgets the deletions of a name that is gone, but for what there is still to say of them: the event of their end may be on
+// its way, or may have come before a pass that did not know of it yet.
+func (m *records) forgetGone(name client.ObjectKey) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.known, func(_ types.UID, known record) bool { return known.name == name && known.trail == nil })
+}
+
+// get returns what is known of a deletion. One that is not known of was seen just now.
+func (m *records) get(resource types.UID) record {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if record, found := m.known[resource]; found {
+		return record
+	}
+	return record{since: time.Now()}
+}
+
+// update changes what is known of a deletion, unless it is forgotten already: the event of an object's end may overtake the answer
+// to the request that ended it.
+func (m *records) update(resource types.UID, change func(*record)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if record, found := m.known[resource]; found {
+		change(&record)
+		m.known[resource] = record
+	}
+}
+
+func (m *records) forget(resource types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, resource)
+}
+
+// takeTrail returns what there is to say of a release, once.
+func (m *records) takeTrail(resource types.UID) *trail {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	record, found := m.known[resource]
+	if !found || record.trail == nil {
+		return nil
+	}
+	taken := record.trail
+	record.trail = nil
+	m.known[resource] = record
+	return taken
+}
+
+// trail is what a release leaves behind: the resource itself can no longer say it. It is noted before the finalizer is dropped, and left
+// when the watch shows that it is gone: so it is left once, whether or not the answer to the patch arrives, and whichever comes first.
+type trail struct {
+	// cause is empty where the connection was soft-deleted by us.
+	cause, eventType, note string
+	// silent says that no event can be written, as the namespace is being deleted.
+	silent bool
+}
+
+// finish releases a resource whose connection was soft-deleted by us.
+func (r *Reconciler) finish(ctx context.Context, rc *v1alpha1.ReporterConnection) (ctrl.Result, error) {
+	err := r.drop(rc, trail{}, func() (bool, error) {
+		return kube.DropFinalizerRetrying(ctx, r.Client, r.Live, rc, v1alpha1.ConnectionFinalizer)
+	})
+	return ctrl.Result{}, err
+}
+
+// leaveBehind releases a resource without a deletion in Reporter. Where the resource has changed meanwhile, it is looked at again.
+func (r *Reconciler) leaveBehind(ctx context.Context, rc *v1alpha1.ReporterConnection, left trail) (ctrl.Result, error) {
+	var err error
+	if left.silent, err = kube.IsTerminating(ctx, r, rc.Namespace); err != nil {
+		return ctrl.Result{}, err
+	}
+	return kube.ResultOf(r.drop(rc, left, func() (bool, error) {
+		return kube.DropFinalizer(ctx, r.Client, rc, v1alpha1.ConnectionFinalizer)
+	}))
+}
+
+// drop notes the trail of a release before it drops the finalizer. Where the patch certainly had no effect, and none before it whose answer
+// was lost can have had any, somebody else has released the resource.
+func (r *Reconciler) drop(rc *v1alpha1.ReporterConnection, left trail, drop func() (bool, error)) error {
+	var before *trail
+	r.records.update(rc.UID, func(record *record) { before, record.trail = record.trail, &left })
+	dropped, err := drop()
+	r.records.update(rc.UID, func(record *record) {
+		record.released = dropped
+		if !dropped && (err == nil || apierrors.IsConflict(err)) {
+			record.trail = before
+		}
+	})
+	return err
+}
+
+// leaveTrail counts, logs and announces a release that the watch shows. One of a resource that was to be retained needed no pass.
+func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnection, gone bool) {
+	released := r.records.get(rc.UID).released
+	left := r.records.takeTrail(rc.UID)
+	if left == nil && gone && !released && rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+		left = &trail{cause: causeRetained, silent: true}
+	}
+	if left == nil {
+		return
+	}
+	logger := log.FromContext(ctx).WithValues("namespace", rc.Namespace, "name", rc.Name, "connectionID", rc.ConnectionID(), "configName", rc.ConfigName())
+	if left.cause == "" {
+		connectionsDeleted.Inc()
+		logger.Info("Deleted connection in Reporter")
+		return
+	}
+	connectionsLeftBehind.WithLabelValues(left.cause).Inc()
+	logger.Info("Released resource without deleting in Reporter", "cause", left.cause)
+	if !left.silent {
+		r.Events.Eventf(rc, nil, left.eventType, left.cause, "Delete", "connection %s: %s", rc.ConnectionID(), left.note)
+	}
+}
+
+// describe names a place in an event.
+func describe(place v1alpha1.ObservedIn) string {
+	if place.TenantID == "" {
+		return place.URL
+	}
+	return fmt.Sprintf("%s in tenant %s", place.URL, place.TenantID)
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
+)
+
+// patchStatus writes the status, if it says anything new, and comes back after the given time. What holds for all that use the same
+// Reporter is written at a pace: there may be thousands to say it.
+func (r *Reconciler) patchStatus(ctx context.Context, base, rc *v1alpha1.ReporterConnection, retryIn time.Duration) (ctrl.Result, error) {
+	rc.Status.ObservedGeneration = rc.Generation
+	if equality.Semantic.DeepEqual(base.Status, rc.Status) {
+		return ctrl.Result{RequeueAfter: retryIn}, nil
+	}
+	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
+	if decision.TraitsOf(ready.Reason).Shared && reflect.DeepEqual(base.Status.ObservedIn, rc.Status.ObservedIn) &&
+		!r.sharedWrites.Take(rc.EndpointKey(), kube.RequestFor(rc), time.Now()) {
+		return ctrl.Result{RequeueAfter: retryIn}, nil
+	}
+	base.UID = "" // so that the patch names the UID, and fails on another resource of the same name
+	if err := r.Status().Patch(ctx, rc, client.MergeFrom(base)); err != nil {
+		return kube.ResultOf(err)
+	}
+	log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason, "deleting", !rc.DeletionTimestamp.IsZero())
+	return ctrl.Result{RequeueAfter: retryIn}, nil
+}
+
+// setBlocked puts a block into the conditions of a deleted resource. DeletionBlocked keeps its lastTransitionTime through changes of
+// reason, as it is the start of the wait, but where the wait so far says nothing about the one that follows.
+func setBlocked(rc *v1alpha1.ReporterConnection, block decision.Block) {
+	setCondition(rc, v1alpha1.ConditionReady, metav1.ConditionFalse, block)
+	before := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
+	if before != nil && decision.TraitsOf(before.Reason).NotReportersDoing && !decision.TraitsOf(block.Reason).NotReportersDoing {
+		apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
+	}
+	setCondition(rc, v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, block)
+}
+
+// setCondition keeps the message where it may be another from try to try although the reason is the same: each new text would be
+// a new write.
+func setCondition(rc *v1alpha1.ReporterConnection, conditionType string, status metav1.ConditionStatus, block decision.Block) {
+	message := block.Message
+	before := apimeta.FindStatusCondition(rc.Status.Conditions, conditionType)
+	if block.Unstable && before != nil && before.Reason == block.Reason && before.ObservedGeneration == rc.Generation {
+		message = before.Message
+	}
+	apimeta.SetStatusCondition(&rc.Status.Conditions, metav1.Condition{
+		Type:               conditionType,
+		Status:             status,
+		Reason:             block.Reason,
+		Message:            message,
+		ObservedGeneration: rc.Generation,
+	})
+}
+
+// observe notes what Reporter shows of a connection, and where.
+func observe(rc *v1alpha1.ReporterConnection, shown *reporter.Connection, place v1alpha1.ObservedIn) {
+	rc.Status.ObservedIn = &place
+	rc.Status.NotShownAt = ""
+	rc.Status.Connection = &v1alpha1.ObservedConnection{
+		ConfigName:   shown.ConfigName,
+		ProductName:  shown.ProductName,
+		Type:         shown.Type,
+		Host:         shown.Host,
+		Port:         shown.Port,
+		DatabaseName: shown.DatabaseName,
+		CreatedAt:    timeOrNil(shown.CreatedAt),
+		UpdatedAt:    timeOrNil(shown.UpdatedAt),
+	}
+}
+
+// timeOrNil drops what Kubernetes does not keep, so that the same time read twice is no change.
+func timeOrNil(t time.Time) *metav1.Time {
+	if t.IsZero() {
+		return nil
+	}
+	kept := metav1.NewTime(t).Rfc3339Copy()
+	return &kept
+}
+
+func isReady(endpoint *v1alpha1.ReporterEndpoint) bool {
+	return apimeta.IsStatusConditionTrue(endpoint.Status.Conditions, v1alpha1.ConditionReady)
+}

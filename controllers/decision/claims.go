@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package decision
+
+import (
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+)
+
+// Standing is what another resource's claim on a connection counts for when one is deleted.
+type Standing int
+
+// The zero value holds nothing up.
+const (
+	// ClaimsNothing: whoever was never shown a connection does not claim it.
+	ClaimsNothing Standing = iota
+	// Unverified: it is not known yet whether Reporter shows it the connection.
+	Unverified
+	// Successor: it goes on claiming the connection.
+	Successor
+)
+
+// Claim is a live resource that names the connection of a deleted one, and what it counts for.
+type Claim struct {
+	Connection *v1alpha1.ReporterConnection
+	Standing   Standing
+}
+
+// JudgeClaim decides what a live claim counts for when another resource is deleted whose endpoint leads to here. In the same namespace
+// every claim counts, whatever it says otherwise. One elsewhere counts by its own look-up: leadsTo is the URL of the endpoint that it
+// names and that lets it in, empty if there is none.
+//
+// Nobody is asked about a claim in the pass of another: a claim that was made before the deletion and has not been looked up since it or
+// its endpoint last changed is unverified, and its own pass looks it up first of all.
+func JudgeClaim(claim, deleted *v1alpha1.ReporterConnection, leadsTo string, here v1alpha1.ObservedIn) Standing {
+	seen := claim.Status.ObservedIn
+	switch {
+	case claim.Namespace == deleted.Namespace:
+		return Successor
+	case leadsTo == "" || leadsTo != here.URL:
+		return ClaimsNothing
+	case seen != nil && *seen == here:
+		return Successor
+	case claim.Status.NotShownAt == leadsTo && IsLookedUp(claim) && TraitsOf(readyReason(claim)).RefusesClaim:
+		return ClaimsNothing // it was looked up where its endpoint leads, and was not shown the connection
+	case seen != nil && seen.URL == leadsTo && IsSettled(claim):
+		return ClaimsNothing // it was shown a connection of that id in another tenant
+	case deleted.DeletionTimestamp.Before(&claim.CreationTimestamp):
+		return ClaimsNothing
+	default:
+		return Unverified
+	}
+}
+
+// successorOf returns the claim that goes on, nil if there is none. It prefers one that will delete the connection in its turn.
+func successorOf(claims []Claim) *v1alpha1.ReporterConnection {
+	var successor *v1alpha1.ReporterConnection
+	for _, claim := range claims {
+		if claim.Standing == Successor && (successor == nil || claim.Connection.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain) {
+			successor = claim.Connection
+		}
+	}
+	return successor
+}

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package decision
+
+import (
+	"strings"
+	"time"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+)
+
+// Traits are what follows from a reason, whatever the resource.
+type Traits struct {
+	// Shared: it holds for everything that uses the same Reporter, so thousands of resources may say it in the same moment.
+	Shared bool
+	// NotReportersDoing: a person holds the deletion, it is not due, or others go first. How long that took says nothing about how
+	// long Reporter will take.
+	NotReportersDoing bool
+	// Local: something in the cluster is missing or cannot be used. Its change wakes whoever waits for it.
+	Local bool
+	// InReporter: Reporter has answered, and what blocks is inside it. That it answers again changes nothing.
+	InReporter bool
+	// RefusesClaim: Reporter has answered a look-up, and did not show the connection to these credentials.
+	RefusesClaim bool
+	// ForPerson: it does not end by itself, so it is tried again at the slowest.
+	ForPerson bool
+	// Inconclusive: it says nothing about whether the connection is there.
+	Inconclusive bool
+}
+
+// TraitsOf returns what follows from a reason; of one that is not in the table, nothing does.
+func TraitsOf(reason string) Traits { return reasons[reason].Traits }
+
+// row is what there is to know of a reason: its traits, and what a condition says about it.
+type row struct {
+	Traits
+	// message is what a condition says, with the detail of the outcome in place of {detail}.
+	message string
+	// unstable says that the detail depends on how an attempt happened to fail.
+	unstable bool
+}
+
+// reasons is the one table of them: every reason of the API has its row.
+var reasons = map[string]row{
+	v1alpha1.ReasonAvailable: {message: "Reporter shows the connection"},
+	v1alpha1.ReasonDuplicate: {message: "Reporter shows the connection, and {detail} claims it too, for longer. It is deleted with the last resource that claims it"},
+
+	v1alpha1.ReasonJobInProgress: {Traits: Traits{InReporter: true, Inconclusive: true},
+		message: "Jobs in Reporter, pending or processing, read from {detail}. The deletion goes on by itself when they have ended. " +
+			"A job whose worker died has to be ended in Reporter, or set spec.deletionPolicy to Retain"},
+	v1alpha1.ReasonConflict: {Traits: Traits{InReporter: true, Inconclusive: true}, unstable: true,
+		message: "Reporter refuses because of a conflict: {detail}"},
+	v1alpha1.ReasonNotDeletable: {Traits: Traits{InReporter: true, ForPerson: true},
+		message: "Reporter shows the connection but does not delete it, as it does with connections that are configured on its server. " +
+			"Remove it there, or set spec.deletionPolicy to Retain"},
+	v1alpha1.ReasonInvalidConnectionID: {Traits: Traits{InReporter: true, RefusesClaim: true, ForPerson: true},
+		message: "Reporter does not take spec.connectionID for an id, and it cannot be changed. " +
+			"Set spec.deletionPolicy to Retain and delete this resource, then create one with the right id"},
+	v1alpha1.ReasonConnectionNotFound: {Traits: Traits{RefusesClaim: true, ForPerson: true},
+		message: "Reporter has no such connection for these credentials. Soft deletion is final: " +
+			"create a connection in Reporter, and a new resource with its id"},
+	v1alpha1.ReasonAbsenceUnverified: {Traits: Traits{ForPerson: true},
+		message: "Reporter does not have the connection, but it was seen at another URL or in another tenant (status.observedIn), " +
+			"so it may be alive there. Restore the endpoint's URL and credentials, or set spec.deletionPolicy to Retain"},
+	v1alpha1.ReasonUnauthorized: {Traits: Traits{RefusesClaim: true, ForPerson: true}, unstable: true,
+		message: "Reporter does not accept the credentials: {detail}. Correct spec.auth of the ReporterEndpoint or the Secret it names"},
+	v1alpha1.ReasonForbidden: {unstable: true,
+		message: "Reporter denies the request: {detail}. Grant it to the credentials, or correct them"},
+
+	v1alpha1.ReasonRateLimited: {Traits: Traits{Shared: true, Inconclusive: true}, unstable: true,
+		message: "Reporter asks for fewer requests: {detail}"},
+	v1alpha1.ReasonReporterUnavailable: {Traits: Traits{Shared: true, Inconclusive: true}, unstable: true,
+		message: "Reporter is not available: {detail}"},
+	v1alpha1.ReasonUnexpectedResponse: {Traits: Traits{Inconclusive: true}, unstable: true,
+		message: "the answer is not one of Reporter's: {detail}. Check spec.url of the ReporterEndpoint, and proxies in between"},
+
+	v1alpha1.ReasonQueued: {Traits: Traits{Shared: true, NotReportersDoing: true, Inconclusive: true},
+		message: "others come first: this Reporter gets no more requests than {detail} and its own limit allow. " +
+			"The deletion goes on by itself when it is its turn"},
+	v1alpha1.ReasonClaimUnverified: {Traits: Traits{NotReportersDoing: true},
+		message: "a ReporterConnection in another namespace names the connection too, and has not been looked up yet. " +
+			"The deletion goes on by itself when it has been, or after ten minutes in all"},
+	v1alpha1.ReasonDeletionProtected: {Traits: Traits{NotReportersDoing: true, ForPerson: true},
+		message: "spec.deletionProtection is true. Set it to false to let the deletion go on"},
+	v1alpha1.ReasonSuspended: {Traits: Traits{NotReportersDoing: true, ForPerson: true},
+		message: "spec.suspend of ReporterEndpoint {detail} is true. Set it to false to let the deletions go on"},
+	v1alpha1.ReasonDeletionDelayed: {Traits: Traits{NotReportersDoing: true},
+		message: "the connection is deleted no earlier than {detail}, and not at all if another resource claims it by then"},
+
+	v1alpha1.ReasonEndpointNotFound: {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
+	v1alpha1.ReasonInvalidEndpoint:  {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
+	v1alpha1.ReasonSecretNotFound:   {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
+	v1alpha1.ReasonSecretNotGranted: {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
+	v1alpha1.ReasonInUse: {Traits: Traits{Local: true, ForPerson: true},
+		message: "needed for the deletion of {detail}. It goes by itself when they are gone, name another endpoint, or have spec.deletionPolicy Retain"},
+}
+
+// BlockFor is the block for a reason, with a detail for its message: after RetryIn for what ends by itself, at the slowest otherwise.
+func BlockFor(reason, detail string, retryIn time.Duration) Block {
+	row := reasons[reason]
+	if row.ForPerson {
+		retryIn = MaxDelay
+	}
+	return Block{Reason: reason, Message: strings.ReplaceAll(row.message, "{detail}", detail), RetryIn: retryIn, Unstable: row.unstable}
+}
+
+// JudgeBlock says what an outcome that is not the one hoped for means to whoever waits for it, and when to ask again after having
+// waited so long already.
+func JudgeBlock(o Outcome, waited time.Duration) Block {
+	if _, known := reasons[o.Reason]; !known || o.IsDone() {
+		o.Reason = v1alpha1.ReasonUnexpectedResponse
+	}
+	block := BlockFor(o.Reason, o.Detail, Proportional(waited))
+	if TraitsOf(o.Reason).Shared {
+		block.RetryIn, block.Paced = retryIn(o, waited), o.Paced
+	}
+	return block
+}

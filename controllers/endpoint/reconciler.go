@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package endpoint keeps the Ready condition of ReporterEndpoints true to their Reporters.
+package endpoint
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/access"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+)
+
+// Endpoints say whether Reporter answers, and who holds them:
+// +kubebuilder:rbac:groups=reporter.lerian.studio,resources=reporterendpoints/status,verbs=patch
+
+// Reconciler keeps the Ready condition of a ReporterEndpoint true to its Reporter.
+type Reconciler struct {
+	client.Client
+	Access        *access.Accessor
+	CheckInterval time.Duration
+	// Random returns a number from 0 up to 1.
+	Random func() float64
+
+	mu sync.Mutex
+	// requested is when an endpoint was last to be checked because of a connection.
+	requested map[client.ObjectKey]time.Time
+}
+
+const (
+	// requestedCheckInterval is the least time between two checks of an endpoint for which connections gave cause. What is wrong with
+	// one connection need not be wrong with the Reporter, and must not double the calls.
+	requestedCheckInterval = 3 * time.Second
+	// maxProbeInterval bounds how long the recovery of a Reporter goes unnoticed: one request a minute for all its connections.
+	maxProbeInterval = time.Minute
+)
+
+// requestedCheckDelay is how long a requested check of an endpoint has to wait. One that waits already serves for all that are requested
+// meanwhile.
+func (r *Reconciler) requestedCheckDelay(endpoint client.ObjectKey, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next := now
+	if last, found := r.requested[endpoint]; found {
+		next = last
+		if !next.After(now) {
+			next = next.Add(requestedCheckInterval)
+		}
+	}
+	if next.Before(now) {
+		next = now
+	}
+	if r.requested == nil {
+		r.requested = map[client.ObjectKey]time.Time{}
+	}
+	r.requested[endpoint] = next
+	return next.Sub(now)
+}
+
+func (r *Reconciler) forget(endpoint client.ObjectKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.requested, endpoint)
+}
+
+// Reconcile checks the Reporter of one endpoint.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var endpoint v1alpha1.ReporterEndpoint
+	if err := r.Get(ctx, req.NamespacedName, &endpoint); err != nil {
+		r.forget(req.NamespacedName)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	base := endpoint.DeepCopy()
+	outcome, err := r.check(ctx, &endpoint)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	retryIn := r.setReady(&endpoint, outcome)
+
+	endpoint.Status.ObservedGeneration = endpoint.Generation
+	if !equality.Semantic.DeepEqual(base.Status, endpoint.Status) {
+		// Its protector writes to the same list of conditions.
+		err := r.Status().Patch(ctx, &endpoint, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+		if err != nil {
+			return kube.ResultOf(err)
+		}
+		ready := apimeta.FindStatusCondition(endpoint.Status.Conditions, v1alpha1.ConditionReady)
+		log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason)
+	}
+	return ctrl.Result{RequeueAfter: decision.Jitter(retryIn, r.Random())}, nil
+}
+
+func (r *Reconciler) check(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (decision.Outcome, error) {
+	c, err := r.Access.ClientFor(ctx, endpoint)
+	var o *access.Obstacle
+	switch {
+	case errors.As(err, &o):
+		return o.Outcome, nil
+	case err != nil:
+		return decision.Outcome{}, err
+	}
+	return access.OutcomeOf(c.Check(ctx)), nil
+}
+
+// setReady puts what was found into the Ready condition and returns when to check again.
+func (r *Reconciler) setReady(endpoint *v1alpha1.ReporterEndpoint, outcome decision.Outcome) time.Duration {
+	ready := metav1.Condition{
+		Type:               v1alpha1.ConditionReady,
+		Status:             metav1.ConditionTrue,
+		Reason:             v1alpha1.ReasonAvailable,
+		Message:            "Reporter answers, and accepts the credentials if there are any",
+		ObservedGeneration: endpoint.Generation,
+	}
+	retryIn := r.CheckInterval
+	if !outcome.IsDone() {
+		outcome.HeldBack = false // nobody wakes the one who checks
+		block := decision.JudgeBlock(outcome, decision.WaitedNotReady(endpoint.Status.Conditions, time.Now()))
+		retryIn = min(block.RetryIn, maxProbeInterval)
+		known := apimeta.FindStatusCondition(endpoint.Status.Conditions, v1alpha1.ConditionReady)
+		isCurrent := known != nil && known.ObservedGeneration == endpoint.Generation
+		if isCurrent && block.Reason == v1alpha1.ReasonRateLimited {
+			return retryIn // it answers, and has not looked at the credentials: what is known stands
+		}
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, block.Reason, block.Message
+		if isCurrent && block.Unstable && known.Reason == block.Reason {
+			ready.Message = known.Message
+		}
+	}
+	apimeta.SetStatusCondition(&endpoint.Status.Conditions, ready)
+	return retryIn
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package protection
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/access"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+)
+
+// The finalizer is put on and taken off. RBAC knows no fields, so config/admission refuses any other change:
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=patch
+
+// SecretReconciler holds a deleted Secret for the connections whose deletion will need it.
+type SecretReconciler struct {
+	client.Client
+	Live   client.Reader
+	Access *access.Accessor
+	Events events.EventRecorder
+}
+
+// Reconcile makes one pass over one Secret.
+func (r *SecretReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var secret corev1.Secret
+	err := r.Get(ctx, req.NamespacedName, &secret)
+	if apierrors.IsNotFound(err) {
+		return kube.ResultOf(r.releaseUnmarked(ctx, req.NamespacedName))
+	}
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	if secret.DeletionTimestamp.IsZero() {
+		return kube.ResultOf(kube.EnsureFinalizer(ctx, r.Client, &secret, v1alpha1.InUseFinalizer))
+	}
+	if !controllerutil.ContainsFinalizer(&secret, v1alpha1.InUseFinalizer) {
+		return ctrl.Result{}, nil
+	}
+	release, stillInUse, retryIn, err := judgeHeld(&secret,
+		func() (decision.Usage, error) { return r.usageOf(ctx, r, &secret, cachedUsers) },
+		func() (decision.Usage, error) { return r.usageOf(ctx, r.Live, &secret, liveUsers) })
+	if err != nil || !release {
+		return ctrl.Result{RequeueAfter: retryIn}, err
+	}
+	dropped, err := kube.DropFinalizer(ctx, r.Client, &secret, v1alpha1.InUseFinalizer)
+	if dropped && stillInUse {
+		log.FromContext(ctx).Info("Released Secret although live resources use it")
+		r.Events.Eventf(&secret, nil, corev1.EventTypeWarning, "ReleasedInUse", "Delete",
+			"ReporterEndpoints of live ReporterConnections name this Secret: until it is created again, they cannot be looked up or deleted")
+	}
+	return kube.ResultOf(err)
+}
+
+// releaseUnmarked takes our finalizer off a Secret that is no longer marked for us, and so no longer watched.
+func (r *SecretReconciler) releaseUnmarked(ctx context.Context, key types.NamespacedName) error {
+	var metadata metav1.PartialObjectMetadata
+	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	if err := r.Live.Get(ctx, key, &metadata); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	if metadata.Labels[v1alpha1.CredentialsLabel] == "true" {
+		return nil // marked again: its event is on the way
+	}
+	_, err := kube.DropFinalizer(ctx, r.Client, &metadata, v1alpha1.InUseFinalizer)
+	return err
+}
+
+// usageOf finds out what a Secret is needed for, from the cache or live.
+func (r *SecretReconciler) usageOf(ctx context.Context, reader client.Reader, secret *corev1.Secret,
+	narrow func(*v1alpha1.ReporterEndpoint) []client.ListOption) (decision.Usage, error) {
+	var usage decision.Usage
+	var endpoints v1alpha1.ReporterEndpointList
+	if err := reader.List(ctx, &endpoints, client.InNamespace(secret.Namespace)); err != nil {
+		return usage, fmt.Errorf("listing the endpoints of a Secret: %w", err)
+	}
+	for i := range endpoints.Items {
+		endpoint := &endpoints.Items[i]
+		if !slices.Contains(endpoint.SecretNames(), secret.Name) || endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+			continue // it takes no credentials to leave a connection alone
+		}
+		users, err := usersOf(ctx, r.Access, reader, endpoint, narrow(endpoint)...)
+		if err != nil {
+			return usage, err
+		}
+		usage.Needed = usage.Needed || len(users) > 0
+		usage.Pending = usage.Pending || slices.ContainsFunc(users, func(rc v1alpha1.ReporterConnection) bool {
+			return !rc.DeletionTimestamp.IsZero() || !endpoint.DeletionTimestamp.IsZero()
+		})
+	}
+	return usageIn(ctx, reader, secret.Namespace, usage)
+}

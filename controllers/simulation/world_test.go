@@ -1,0 +1,1014 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
+)
+
+// history is one simulated history: a world, and a scheduler that decides all that happens in it by drawing numbers.
+type history struct {
+	source  *rand.Rand
+	tape    []int // numbers to draw, in place of the source, if it is not nil
+	drawn   []int
+	tracing bool
+	trace   []string
+	began   time.Time
+	counts  map[string]int
+	failure string
+
+	api       *apiServer
+	instances []*instance
+	launched  int
+	latest    *pass
+	turn      int
+	calm      bool
+	hold      func(*call) bool // calls that a scene keeps waiting
+
+	mu              sync.Mutex
+	calls           []*call
+	finished        []finished
+	requestedChecks []requestedCheck
+	// events counts those of each resource's release; warned are those with a warning; warningsOwed, those that must get one.
+	events       map[types.UID]int
+	warned       map[types.UID]bool
+	warningsOwed map[types.UID]*pass
+
+	auth      string // of the endpoints: none, bearer or login
+	reporters map[string]*simulatedReporter
+	manager   *reportertest.AccessManager
+	ids       []string
+	home      map[string]string // by connection: the host of the Reporter that has it
+	endJob    map[string]func()
+}
+
+type simulatedReporter struct {
+	*reportertest.Reporter
+	down *response // what something else answers in its place, nil while nothing does
+}
+
+// requestedCheck is an endpoint that an instance is to check because of a connection.
+type requestedCheck struct {
+	i        *instance
+	endpoint *v1alpha1.ReporterEndpoint
+}
+
+// The world: two namespaces, each with endpoints, and two Reporters.
+const (
+	homeHost    = "reporter.test"
+	otherHost   = "other.test"
+	managerHost = "manager.test"
+)
+
+var simulatedNamespaces = []string{"a", "b"}
+
+// draw returns a number from 0 up to, and without, n. 0 is always the calm choice: nothing goes wrong.
+func (h *history) draw(n int) int {
+	if n <= 1 {
+		return 0
+	}
+	var value int
+	switch {
+	case h.tape == nil:
+		value = h.source.IntN(n)
+	case len(h.drawn) < len(h.tape):
+		value = h.tape[len(h.drawn)] % n
+	}
+	h.drawn = append(h.drawn, value)
+	return value
+}
+
+// chance is true so many times of a hundred.
+func (h *history) chance(percent int) bool { return h.draw(100) >= 100-percent }
+
+func (h *history) count(what string) { h.counts[what]++ }
+
+func (h *history) say(format string, args ...any) {
+	if h.tracing {
+		h.trace = append(h.trace, fmt.Sprintf("%4d %12s  ", len(h.trace)+1, time.Since(h.began))+fmt.Sprintf(format, args...))
+	}
+}
+
+func (h *history) fail(format string, args ...any) {
+	if h.failure == "" {
+		h.failure = fmt.Sprintf(format, args...)
+		h.say("VIOLATED: %s", h.failure)
+	}
+}
+
+// play plays the history to its end.
+func (h *history) play() {
+	h.began = time.Now()
+	time.Sleep(time.Duration(h.draw(1000)) * time.Millisecond) //nolint:forbidigo // virtual time
+	h.set()
+	h.launch()
+	for steps, most := 0, 100+h.draw(700); steps < most && h.failure == ""; steps++ {
+		h.step()
+	}
+	if h.failure == "" {
+		h.finish()
+	}
+	h.end()
+}
+
+// end leaves nobody behind, not even who sleeps.
+func (h *history) end() {
+	for len(h.instances) > 0 {
+		h.kill(h.instances[0])
+	}
+	time.Sleep(time.Minute) //nolint:forbidigo // virtual time
+}
+
+// set puts the world up.
+func (h *history) set() {
+	h.auth = []string{"bearer", "login", "none"}[h.draw(3)]
+	h.api = newAPIServer(!h.chance(20))
+	h.api.released = h.judgeRelease
+	h.events, h.warningsOwed = map[types.UID]int{}, map[types.UID]*pass{}
+	h.counts, h.warned, h.endJob, h.home = map[string]int{}, map[types.UID]bool{}, map[string]func(){}, map[string]string{}
+	h.reporters = map[string]*simulatedReporter{homeHost: {Reporter: reportertest.New()}, otherHost: {Reporter: reportertest.New()}}
+	h.manager = reportertest.NewAccessManager(h.reporters[homeHost].Reporter)
+	tenants := []string{"ours", "ours", "ours", "theirs", "ours", "ours"}
+	if h.auth == "none" {
+		h.reporters[homeHost] = &simulatedReporter{Reporter: reportertest.New()}
+		tenants = make([]string, 6)
+	}
+	if h.auth == "bearer" {
+		for _, r := range h.reporters {
+			r.AllowToken(tokenFor("ours"), "ours")
+			r.AllowToken(tokenFor("theirs"), "theirs")
+		}
+	}
+	h.manager.AddClient("ours", "secret", "ours")
+	h.manager.AddClient("theirs", "secret", "theirs")
+	h.manager.SetTokenLife([]time.Duration{time.Hour, 2 * time.Minute}[h.draw(2)])
+	for n, tenant := range tenants {
+		id := fmt.Sprintf("019996b8-f3d1-7d2b-a192-%012d", n)
+		host := homeHost
+		if n == 4 {
+			host = otherHost
+		}
+		if n < 5 { // the last one is nowhere
+			h.reporters[host].Add(reportertest.Connection{ID: id, ConfigName: fmt.Sprintf("db-%d", n), Tenant: tenant, CreatedAt: h.began})
+			h.home[id] = host
+		}
+		h.ids = append(h.ids, id)
+	}
+	for _, namespace := range simulatedNamespaces {
+		h.must(h.api.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
+		h.must(h.api.create(h.secret(namespace, "ours")))
+		h.must(h.api.create(h.endpoint(namespace, "default")))
+	}
+}
+
+func (h *history) must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// tokenFor returns an unsigned JWT.
+func tokenFor(tenant string) string {
+	encode := base64.RawURLEncoding.EncodeToString
+	return encode([]byte(`{"alg":"none"}`)) + "." + encode([]byte(`{"tenantId":"`+tenant+`"}`)) + ".x"
+}
+
+func (h *history) secret(namespace, tenant string) *corev1.Secret {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "credentials", Labels: map[string]string{v1alpha1.CredentialsLabel: "true"}}}
+	h.fill(secret, tenant)
+	return secret
+}
+
+// fill puts the credentials of a tenant into a Secret, some that nobody accepts where there is none.
+func (h *history) fill(secret *corev1.Secret, tenant string) {
+	token, client, password := tokenFor(tenant), tenant, "secret"
+	if tenant == "" {
+		token, client, password = "wrong", "ours", "wrong"
+	}
+	secret.Data = map[string][]byte{"token": []byte(token), "clientId": []byte(client), "clientSecret": []byte(password)}
+}
+
+func (h *history) endpoint(namespace, name string) *v1alpha1.ReporterEndpoint {
+	endpoint := &v1alpha1.ReporterEndpoint{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		Spec: v1alpha1.ReporterEndpointSpec{URL: "http://" + homeHost, Timeout: &metav1.Duration{Duration: 10 * time.Second}, MaxInFlight: []int32{16, 1, 2}[h.draw(3)],
+			AllowedNamespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.FromSame}, DeletionPolicy: v1alpha1.DeletionPolicyDelete},
+	}
+	switch h.auth {
+	case "bearer":
+		endpoint.Spec.Auth = &v1alpha1.EndpointAuth{BearerToken: &v1alpha1.BearerTokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "credentials", Key: "token"}}}
+	case "login":
+		endpoint.Spec.Auth = &v1alpha1.EndpointAuth{AccessManager: &v1alpha1.AccessManagerAuth{URL: "http://" + managerHost, SecretRef: v1alpha1.SecretReference{Name: "credentials"}}}
+	}
+	return endpoint
+}
+
+// launch starts an instance of the operator.
+func (h *history) launch() *instance {
+	h.launched++
+	i := newInstance(h, fmt.Sprintf("operator-%d", h.launched))
+	h.instances = append(h.instances, i)
+	h.say("%s starts", i.name)
+	return i
+}
+
+// kill ends an instance at once. What it has sent may still arrive.
+func (h *history) kill(i *instance) {
+	i.dead = true
+	h.mu.Lock()
+	calls := slices.Clone(h.calls)
+	h.mu.Unlock()
+	for _, c := range calls {
+		if c.i == i && !c.abandoned {
+			orphan := *c
+			orphan.abandoned = true
+			h.resume(c, nil, errDead)
+			synctest.Wait()
+			h.calls = append(h.calls, &orphan)
+		}
+	}
+	h.instances = slices.DeleteFunc(h.instances, func(other *instance) bool { return other == i })
+	h.requestedChecks = slices.DeleteFunc(h.requestedChecks, func(s requestedCheck) bool { return s.i == i })
+	synctest.Wait()
+}
+
+// random is chance as the operator has it: a matter of the virtual time, so that it is the same each time a history is played.
+func (h *history) random() float64 {
+	x := uint64(time.Now().UnixNano()) * 0x9E3779B97F4A7C15
+	x ^= x >> 29
+	x *= 0xBF58476D1CE4E5B9
+	return float64(x>>11) / (1 << 53)
+}
+
+// step lets one thing happen.
+func (h *history) step() {
+	h.observe()
+	switch kind := h.draw(1000); {
+	case kind >= 925:
+		h.person()
+	case kind >= 890:
+		h.pass([]time.Duration{10 * time.Millisecond, 10 * time.Millisecond, time.Second, 2 * time.Second, 11 * time.Second, time.Minute, 7 * time.Minute, 20 * time.Minute}[h.draw(8)])
+	case kind >= 870:
+		h.weather()
+	case kind >= 862:
+		h.misfortune()
+	default:
+		if !h.machinery() {
+			h.idle()
+		}
+	}
+}
+
+// pass lets time pass.
+func (h *history) pass(d time.Duration) {
+	h.say("%s pass", d)
+	time.Sleep(d) //nolint:forbidigo // virtual time
+}
+
+// idle lets time pass until something becomes due, a while at most.
+func (h *history) idle() bool {
+	due, found := h.nextDue()
+	if !found {
+		h.pass(time.Second)
+		return false
+	}
+	h.pass(max(time.Until(due), time.Millisecond))
+	return true
+}
+
+func (h *history) nextDue() (due time.Time, found bool) {
+	for _, i := range h.instances {
+		for _, c := range i.controllers {
+			if !i.paused && c.busy > 0 {
+				return time.Now().Add(10 * time.Millisecond), true // it sleeps, or waits for another
+			}
+			for _, item := range c.queue.items {
+				if !i.paused && (!found || item.ready.Before(due)) {
+					due, found = item.ready, true
+				}
+			}
+		}
+	}
+	return due, found
+}
+
+// observe waits until all that runs has come to a halt, and looks at what it has done meanwhile. No two things happen at the same time.
+func (h *history) observe() {
+	time.Sleep(time.Microsecond) //nolint:forbidigo // virtual time
+	synctest.Wait()
+	h.turn++
+	slices.SortStableFunc(h.finished, func(a, b finished) int { return cmp.Compare(a.pass.String(), b.pass.String()) })
+	for _, f := range h.finished {
+		if f.panicked != "" {
+			h.fail("Panic: %s: %s", f.pass, f.panicked)
+		}
+		if !f.pass.controller.i.dead {
+			h.say("%s ends: %v, %v", f.pass, f.result.RequeueAfter, f.err)
+		}
+		f.settle()
+	}
+	h.finished = nil
+	h.restartAborted()
+	h.calls = slices.DeleteFunc(h.calls, func(c *call) bool { return c.abandoned && (c.acted || !c.write) })
+	fresh := slices.IndexFunc(h.calls, func(c *call) bool { return c.fresh })
+	if fresh >= 0 { // those that came in the same moment, in an order that is always the same
+		slices.SortStableFunc(h.calls[fresh:], func(a, b *call) int { return cmp.Compare(a.by()+a.what+a.body, b.by()+b.what+b.body) })
+	}
+	for _, c := range h.calls {
+		if c.fresh {
+			c.fresh = false
+			switch {
+			case !c.http || c.pass == nil:
+			case c.write:
+				h.judgeSend(c.pass, c.what)
+			default:
+				h.judgeLook(c.pass)
+			}
+		}
+	}
+	slices.SortStableFunc(h.requestedChecks, func(a, b requestedCheck) int {
+		return cmp.Compare(a.i.name+"/"+a.endpoint.Namespace+"/"+a.endpoint.Name, b.i.name+"/"+b.endpoint.Namespace+"/"+b.endpoint.Name)
+	})
+}
+
+// restartAborted has an instance that asked to be ended begin anew, as its pod would.
+func (h *history) restartAborted() {
+	for _, i := range slices.Clone(h.instances) {
+		if i.aborted != nil {
+			h.say("%s ends: %v", i.name, i.aborted)
+			h.count("operator ended itself")
+			h.kill(i)
+			h.launch()
+		}
+	}
+}
+
+// machinery lets the operator, the API server or the network do one thing, and says whether there was any to do.
+func (h *history) machinery() bool {
+	var possible []func()
+	for _, c := range h.calls {
+		if (c.i.paused || c.abandoned) && (c.acted || c.local) || h.hold != nil && h.hold(c) {
+			continue
+		}
+		if c.pass != nil && c.pass == h.latest && !c.abandoned {
+			possible = slices.Insert(possible, 0, func() { h.advance(c) })
+			continue
+		}
+		possible = append(possible, func() { h.advance(c) })
+	}
+	for n, s := range h.requestedChecks {
+		if !s.i.paused {
+			possible = append(possible, func() { h.requestedChecks = slices.Delete(h.requestedChecks, n, n+1); h.deliver(s) })
+			break
+		}
+	}
+	for _, i := range h.instances {
+		if i.paused {
+			continue
+		}
+		for _, kind := range simulatedKinds {
+			if i.seen[kind] < len(h.api.changes[kind]) {
+				possible = append(possible, func() { h.say("%s sees a change of a %s", i.name, kind); i.catchUp(kind) })
+			}
+		}
+		for _, c := range i.controllers {
+			for _, kind := range simulatedKinds {
+				if len(c.untold[kind]) > 0 {
+					possible = append(possible, func() {
+						h.say("%s tells %s of a %s", i.name, c.Name, kind)
+						tell := c.untold[kind][0]
+						c.untold[kind] = c.untold[kind][1:]
+						tell()
+					})
+				}
+			}
+		}
+		for _, c := range i.controllers {
+			if c.busy < c.Workers {
+				for _, request := range c.queue.ready(time.Now()) {
+					possible = append(possible, func() { h.say("%s starts %s %s", i.name, c.Name, request); c.start(request) })
+				}
+			}
+		}
+	}
+	if len(possible) == 0 {
+		return false
+	}
+	chosen := 0
+	if !h.calm && h.draw(3) > 0 {
+		chosen = h.draw(len(possible))
+	}
+	possible[chosen]()
+	return true
+}
+
+func (h *history) deliver(s requestedCheck) {
+	for _, c := range s.i.controllers {
+		if c.Requested != nil && !s.i.dead {
+			c.Requested.Generic(context.Background(), event.TypedGenericEvent[*v1alpha1.ReporterEndpoint]{Object: s.endpoint}, c.queue)
+		}
+	}
+}
+
+var (
+	errRefused = fmt.Errorf("dial: %w", syscall.ECONNREFUSED)
+	errReset   = fmt.Errorf("read: %w", syscall.ECONNRESET)
+)
+
+// advance carries a call out, or answers it. Either may go wrong.
+func (h *history) advance(c *call) {
+	if c.pass != nil {
+		h.latest = c.pass
+	}
+	switch {
+	case c.local:
+		c.value, c.err = c.act()
+		h.resume(c, c.value, c.err)
+	case c.acted && h.goesWrong(8):
+		h.lose(c)
+	case c.acted:
+		h.resume(c, c.value, c.err)
+	case c.abandoned && h.goesWrong(50):
+		c.acted = true // it never arrives
+	case !c.abandoned && !c.i.paused && h.goesWrong(8):
+		h.refuse(c)
+	default:
+		late := ""
+		if c.abandoned {
+			late = ", late"
+			h.count("carried out after its caller had left")
+		}
+		c.acted = true
+		c.value, c.err = c.act()
+		h.say("%s: %s%s: %s", c.by(), c.what, late, c.outcome())
+		if (h.calm || !h.chance(35)) && !c.abandoned && !c.i.paused {
+			if h.goesWrong(8) {
+				h.lose(c)
+			} else {
+				h.resume(c, c.value, c.err)
+			}
+		}
+	}
+}
+
+func (c *call) by() string {
+	if c.pass != nil {
+		return c.pass.String()
+	}
+	return c.i.name
+}
+
+func (c *call) outcome() string {
+	if answer, is := c.value.(*response); is {
+		return fmt.Sprintf("%d %.80s", answer.status, answer.body)
+	}
+	if c.err != nil {
+		return c.err.Error()
+	}
+	return "done"
+}
+
+func (h *history) resume(c *call, value any, err error) {
+	c.value, c.err = value, err
+	h.calls = slices.DeleteFunc(h.calls, func(other *call) bool { return other == c })
+	close(c.resume)
+}
+
+func (h *history) goesWrong(percent int) bool { return !h.calm && h.chance(percent) }
+
+// refuse has a call fail before it takes effect.
+func (h *history) refuse(c *call) {
+	var value any
+	var err error
+	switch {
+	case c.http && h.draw(4) == 0:
+		err = errReset
+	case c.http && h.draw(2) == 0:
+		value = h.odd()
+	case c.http:
+		err = errRefused
+	case c.write && h.draw(2) == 0:
+		err = apierrors.NewConflict(schema.GroupResource{}, "", errors.New("somebody was faster"))
+	default:
+		err = apierrors.NewInternalError(errors.New("etcd has no leader"))
+	}
+	h.count("failed before it took effect")
+	h.say("%s: %s fails: %v", c.by(), c.what, err)
+	h.resume(c, value, err)
+}
+
+// lose has the answer to a call lost.
+func (h *history) lose(c *call) {
+	var value any
+	err := error(apierrors.NewTimeoutError("the answer was lost", 1))
+	if c.http {
+		err = errReset
+		if h.draw(2) == 1 {
+			value, err = h.odd(), nil
+		}
+	}
+	h.count("answer lost after it took effect")
+	h.say("%s: the answer to %s is lost: %v", c.by(), c.what, err)
+	h.resume(c, value, err)
+}
+
+// odd is an answer that proves nothing.
+func (h *history) odd() *response {
+	json, html := http.Header{"Content-Type": {"application/json"}}, http.Header{"Content-Type": {"text/html"}}
+	wait := http.Header{"Content-Type": {"application/json"}, "Retry-After": {"7"}}
+	all := []*response{
+		{503, json, []byte(`{"code":"FET-0003","title":"Service Unavailable","message":""}`)},
+		{500, json, []byte(`{"code":"FET-0002","title":"","message":""}`)},
+		{503, wait, nil}, {429, wait, []byte(`{"code":429,"title":"request_failed","message":""}`)},
+		{200, html, []byte("<title>Sign in</title>")}, {404, html, []byte("not found")},
+		{404, json, []byte(`{"code":404,"title":"request_failed","message":""}`)}, {404, json, []byte(`{"code":"AUT-1001","title":"","message":""}`)},
+		{302, http.Header{"Location": {"http://" + otherHost}}, nil}, {202, json, []byte(`{}`)},
+		{401, nil, []byte("Unauthorized")}, {403, nil, []byte("Forbidden")}, {409, json, []byte(`{"code":"FET-1002","title":"","message":""}`)},
+	}
+	return all[h.draw(len(all))]
+}
+
+// exchange has a Reporter or the Access Manager answer.
+func (h *history) exchange(request *http.Request, id string, body []byte) *response {
+	var handler http.Handler
+	switch host := request.URL.Host; host {
+	case managerHost:
+		handler = h.manager
+	default:
+		r := h.reporters[host]
+		if r == nil {
+			return &response{503, http.Header{}, nil}
+		}
+		if r.down != nil {
+			return r.down
+		}
+		handler = r
+	}
+	received := request.Clone(context.Background())
+	received.Body = http.NoBody
+	if body != nil {
+		received.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	alive := h.alive(id)
+	recorded := httptest.NewRecorder()
+	handler.ServeHTTP(recorded, received)
+	if alive && !h.alive(id) {
+		h.count("connection deleted in Reporter")
+	}
+	return &response{recorded.Code, recorded.Header(), recorded.Body.Bytes()}
+}
+
+// alive says whether a connection is alive, wherever it is.
+func (h *history) alive(id string) bool {
+	host, found := h.home[id]
+	return found && h.reporters[host].Alive(id)
+}
+
+// misfortune befalls the operator itself.
+func (h *history) misfortune() {
+	switch h.draw(4) {
+	case 0:
+		i := h.instances[h.draw(len(h.instances))]
+		kind := simulatedKinds[h.draw(len(simulatedKinds))]
+		h.say("%s lists every %s anew", i.name, kind)
+		h.count("watch broken off")
+		i.relist(kind)
+	case 1, 2:
+		h.say("the operator is killed")
+		h.count("operator killed")
+		for len(h.instances) > 0 {
+			h.kill(h.instances[0])
+		}
+		h.launch()
+	default:
+		if len(h.instances) > 1 {
+			old := h.instances[0]
+			if old.paused {
+				h.say("%s goes on, and does not know yet that it leads no more", old.name)
+				old.paused = false
+			} else {
+				h.say("%s notices that it leads no more", old.name)
+				h.kill(old)
+			}
+			return
+		}
+		h.say("%s stands still until its lease is over", h.instances[0].name)
+		h.count("leader paused while another took over")
+		h.instances[0].paused = true
+		time.Sleep(15 * time.Second) //nolint:forbidigo // virtual time
+		h.launch()
+	}
+}
+
+// weather is what Reporters and the jobs in them do.
+func (h *history) weather() {
+	id := h.ids[h.draw(4)]
+	name := "db-" + strings.TrimLeft(id[len(id)-3:], "0")
+	if name == "db-" {
+		name = "db-0"
+	}
+	switch h.draw(6) {
+	case 0, 1:
+		if end := h.endJob[id]; end != nil {
+			h.say("the job on %s ends", name)
+			end()
+			delete(h.endJob, id)
+			return
+		}
+		h.say("a job on %s starts", name)
+		h.count("job started")
+		tenant := "ours"
+		if h.auth == "none" {
+			tenant = ""
+		} else if id == h.ids[3] {
+			tenant = "theirs"
+		}
+		h.endJob[id] = h.reporters[homeHost].StartTenantJob(tenant, name)
+	case 2, 3:
+		r := h.reporters[homeHost]
+		if r.down != nil {
+			r.down = nil
+			h.say("Reporter answers again")
+			return
+		}
+		r.down = h.odd()
+		h.say("Reporter is down, and something else answers: %d %s", r.down.status, r.down.body)
+		h.count("Reporter went down")
+	case 4:
+		h.say("all tokens are revoked")
+		if h.auth == "login" {
+			h.manager.RevokeTokens()
+		}
+	default:
+		if h.draw(4) == 1 {
+			h.say("somebody deletes %s in Reporter", name)
+			h.reporters[homeHost].Delete(id)
+		}
+	}
+}
+
+// person is what people and their tools do.
+func (h *history) person() {
+	namespace := simulatedNamespaces[h.draw(2)]
+	did := ""
+	switch h.draw(20) {
+	case 0, 1, 2, 3, 4:
+		did = h.createConnection(namespace)
+	case 5, 6, 7, 8:
+		if rc := pick(h, connectionKind); rc != nil {
+			did = fmt.Sprintf("deletes ReporterConnection %s: %v", client.ObjectKeyFromObject(rc), h.api.delete(connectionKind, client.ObjectKeyFromObject(rc)))
+			h.count("connection deleted by somebody")
+		}
+	case 9, 10, 11:
+		did = h.alterConnection()
+	case 12, 13, 14:
+		did = h.alterEndpoint()
+	case 15:
+		did = h.alterSecret(namespace)
+	case 16:
+		kind := []string{secretKind, endpointKind}[h.draw(2)]
+		if object := pick(h, kind); object != nil {
+			did = fmt.Sprintf("deletes %s %s: %v", kind, client.ObjectKeyFromObject(object), h.api.delete(kind, client.ObjectKeyFromObject(object)))
+		}
+	case 17:
+		kind := []string{secretKind, endpointKind}[h.draw(2)]
+		did = fmt.Sprintf("creates %s %s/default anew: %v", kind, namespace, h.recreate(kind, namespace))
+	case 18:
+		object, err := h.api.get(namespaceKind, client.ObjectKey{Name: namespace})
+		if err == nil {
+			h.must(h.api.update(object, func(o client.Object) {
+				if o.GetLabels()["team"] == "" {
+					o.SetLabels(map[string]string{"team": "x"})
+				} else {
+					o.SetLabels(nil)
+				}
+			}))
+			did = "labels namespace " + namespace + " differently"
+		}
+	default:
+		did = h.namespaces(namespace)
+	}
+	if did != "" {
+		h.say("somebody %s", did)
+	}
+}
+
+func (h *history) recreate(kind, namespace string) error {
+	if kind == secretKind {
+		return h.api.create(h.secret(namespace, "ours"))
+	}
+	return h.api.create(h.endpoint(namespace, "default"))
+}
+
+func pick(h *history, kind string) client.Object {
+	all := h.api.list(kind)
+	if len(all) == 0 {
+		return nil
+	}
+	return all[h.draw(len(all))]
+}
+
+func (h *history) createConnection(namespace string) string {
+	rc := &v1alpha1.ReporterConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("rc-%d", h.draw(4))},
+		Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: h.ids[h.draw(3)], DeletionPolicy: v1alpha1.DeletionPolicyDelete,
+			EndpointRef: v1alpha1.EndpointReference{Name: "default"}},
+	}
+	if h.chance(15) {
+		rc.Spec.ConnectionID = h.ids[h.draw(len(h.ids))]
+	}
+	if h.chance(15) {
+		rc.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+	}
+	if h.chance(15) {
+		rc.Spec.EndpointRef.Namespace = simulatedNamespaces[h.draw(2)]
+	}
+	return fmt.Sprintf("creates ReporterConnection %s/%s, %s, %s: %v", namespace, rc.Name, rc.Spec.ConnectionID, rc.Spec.DeletionPolicy, h.api.create(rc))
+}
+
+func (h *history) alterConnection() string {
+	object := pick(h, connectionKind)
+	if object == nil {
+		return ""
+	}
+	what := ""
+	err := h.api.update(object, func(o client.Object) {
+		rc := o.(*v1alpha1.ReporterConnection)
+		switch h.draw(7) {
+		case 0, 1:
+			rc.Spec.DeletionProtection = !rc.Spec.DeletionProtection
+			what = fmt.Sprintf("protection %t", rc.Spec.DeletionProtection)
+		case 2, 3:
+			if rc.Spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete; h.draw(2) == 1 {
+				rc.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+			}
+			what = "policy " + string(rc.Spec.DeletionPolicy)
+		case 4:
+			rc.Spec.EndpointRef.Namespace = simulatedNamespaces[h.draw(2)]
+			what = "endpoint in " + rc.Spec.EndpointRef.Namespace
+		case 5:
+			rc.Finalizers = nil // a replace strips them
+			if !rc.DeletionTimestamp.IsZero() {
+				rc.Finalizers = object.GetFinalizers()
+			}
+			what = "no finalizers"
+		default:
+			rc.Annotations = map[string]string{v1alpha1.RequestedAtAnnotation: time.Now().String()}
+			what = "requestedAt"
+		}
+	})
+	return fmt.Sprintf("changes ReporterConnection %s: %s: %v", client.ObjectKeyFromObject(object), what, err)
+}
+
+func (h *history) alterEndpoint() string {
+	object := pick(h, endpointKind)
+	if object == nil {
+		return ""
+	}
+	what := ""
+	err := h.api.update(object, func(o client.Object) {
+		endpoint := o.(*v1alpha1.ReporterEndpoint)
+		spec := &endpoint.Spec
+		switch h.draw(8) {
+		case 0, 1:
+			spec.Suspend = !spec.Suspend
+			what = fmt.Sprintf("suspend %t", spec.Suspend)
+		case 2:
+			if spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete; h.draw(2) == 1 {
+				spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+			}
+			what = "policy " + string(spec.DeletionPolicy)
+		case 3, 4:
+			spec.DeletionDelay = &metav1.Duration{Duration: []time.Duration{0, 30 * time.Second, 5 * time.Minute}[h.draw(3)]}
+			what = "delay " + spec.DeletionDelay.Duration.String()
+		case 5, 6:
+			spec.AllowedNamespaces = []v1alpha1.AllowedNamespaces{{From: v1alpha1.FromAll}, {From: v1alpha1.FromSame},
+				{From: v1alpha1.FromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "x"}}}}[h.draw(3)]
+			what = "allows " + string(spec.AllowedNamespaces.From)
+		default:
+			spec.URL = v1alpha1.BaseURL("http://" + []string{homeHost, otherHost}[h.draw(2)])
+			what = "URL " + string(spec.URL)
+		}
+	})
+	return fmt.Sprintf("changes ReporterEndpoint %s: %s: %v", client.ObjectKeyFromObject(object), what, err)
+}
+
+func (h *history) alterSecret(namespace string) string {
+	object, err := h.api.get(secretKind, client.ObjectKey{Namespace: namespace, Name: "credentials"})
+	if err != nil {
+		return ""
+	}
+	what := ""
+	err = h.api.update(object, func(o client.Object) {
+		switch n := h.draw(4); n {
+		case 3:
+			if o.GetLabels() == nil {
+				o.SetLabels(map[string]string{v1alpha1.CredentialsLabel: "true"})
+			} else {
+				o.SetLabels(nil)
+			}
+			what = "mark"
+		default:
+			tenant := []string{"ours", "", "theirs"}[n]
+			h.fill(o.(*corev1.Secret), tenant)
+			what = "credentials of " + tenant
+		}
+	})
+	return fmt.Sprintf("changes Secret %s: %s: %v", client.ObjectKeyFromObject(object), what, err)
+}
+
+// namespaces deletes a namespace now and then, and what is in one that is being deleted.
+func (h *history) namespaces(name string) string {
+	namespace, err := h.api.get(namespaceKind, client.ObjectKey{Name: name})
+	switch {
+	case err != nil:
+		return fmt.Sprintf("creates namespace %s anew: %v", name, h.api.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+	case namespace.GetDeletionTimestamp().IsZero():
+		if h.draw(3) < 2 {
+			return ""
+		}
+		h.count("namespace deleted")
+		return fmt.Sprintf("deletes namespace %s: %v", name, h.api.delete(namespaceKind, client.ObjectKey{Name: name}))
+	default:
+		h.collect()
+		return "goes on deleting namespace " + name
+	}
+}
+
+// collect is one turn of the namespace controller: in each namespace that is being deleted it deletes all of one kind, of any.
+func (h *history) collect() {
+	for _, namespace := range h.api.list(namespaceKind) {
+		if namespace.GetDeletionTimestamp().IsZero() {
+			continue
+		}
+		within := map[string][]client.Object{}
+		empty := true
+		for _, kind := range simulatedKinds[:3] {
+			for _, object := range h.api.list(kind) {
+				if object.GetNamespace() != namespace.GetName() {
+					continue
+				}
+				empty = false
+				if object.GetDeletionTimestamp().IsZero() {
+					within[kind] = append(within[kind], object)
+				}
+			}
+		}
+		if empty {
+			h.api.endNamespace(client.ObjectKeyFromObject(namespace))
+		}
+		first := h.draw(3)
+		for n := range 3 {
+			kind := simulatedKinds[(first+n)%3]
+			if len(within[kind]) == 0 {
+				continue
+			}
+			for _, object := range within[kind] {
+				_ = h.api.delete(kind, client.ObjectKeyFromObject(object)) // what is protected is tried again
+			}
+			break
+		}
+	}
+}
+
+// heal puts right all that only people and Reporter can.
+func (h *history) heal() {
+	h.say("all is put right")
+	for len(h.instances) > 1 {
+		h.kill(h.instances[0])
+	}
+	h.instances[0].paused = false
+	for _, id := range slices.Sorted(maps.Keys(h.endJob)) {
+		h.endJob[id]()
+	}
+	for _, r := range h.reporters {
+		r.down = nil
+	}
+	for _, namespace := range simulatedNamespaces {
+		object, err := h.api.get(namespaceKind, client.ObjectKey{Name: namespace})
+		if err != nil || !object.GetDeletionTimestamp().IsZero() {
+			continue
+		}
+		_ = h.recreate(secretKind, namespace)
+		_ = h.recreate(endpointKind, namespace)
+	}
+	for _, object := range h.api.list(secretKind) {
+		h.must(h.api.update(object, func(o client.Object) {
+			h.fill(o.(*corev1.Secret), "ours")
+			if o.GetDeletionTimestamp().IsZero() || controllerutil.ContainsFinalizer(o, v1alpha1.InUseFinalizer) {
+				o.SetLabels(map[string]string{v1alpha1.CredentialsLabel: "true"})
+			}
+		}))
+	}
+	for _, object := range h.api.list(endpointKind) {
+		h.must(h.api.update(object, func(o client.Object) {
+			spec := &o.(*v1alpha1.ReporterEndpoint).Spec
+			spec.URL, spec.Suspend = "http://"+homeHost, false
+			for _, user := range h.api.list(connectionKind) { // what is right already is left alone: a change would wake the operator
+				if user.(*v1alpha1.ReporterConnection).EndpointKey() == client.ObjectKeyFromObject(o) && !h.allows(o.(*v1alpha1.ReporterEndpoint), user.GetNamespace()) {
+					spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}
+				}
+			}
+		}))
+	}
+	for _, object := range h.api.list(connectionKind) {
+		h.must(h.api.update(object, func(o client.Object) { o.(*v1alpha1.ReporterConnection).Spec.DeletionProtection = false }))
+	}
+	for range 2 * len(simulatedKinds) {
+		h.collect()
+	}
+	for _, object := range h.api.list(connectionKind) {
+		// A live resource keeps its deleted endpoint for as long as it is there.
+		endpoint, err := h.api.get(endpointKind, object.(*v1alpha1.ReporterConnection).EndpointKey())
+		if err == nil && !endpoint.GetDeletionTimestamp().IsZero() {
+			h.must(h.api.delete(connectionKind, client.ObjectKeyFromObject(object)))
+		}
+	}
+}
+
+// letGo takes the way out for whatever waits for a person.
+func (h *history) letGo() {
+	for _, object := range h.api.list(connectionKind) {
+		if rc := object.(*v1alpha1.ReporterConnection); h.leadsNowhere(rc) {
+			h.say("somebody lets ReporterConnection %s go", client.ObjectKeyFromObject(rc))
+			h.must(h.api.update(rc, func(o client.Object) {
+				o.(*v1alpha1.ReporterConnection).Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+			}))
+		}
+	}
+}
+
+// finish lets things go their way, and sees that everything that is being deleted goes.
+func (h *history) finish() {
+	h.heal()
+	h.calm = true
+	healed := time.Now()
+	for h.failure == "" {
+		h.observe()
+		if h.machinery() {
+			continue
+		}
+		left := h.deleting()
+		if len(left) == 0 {
+			h.judgeTrails()
+			h.count(fmt.Sprintf("all gone within %2d minutes", int(time.Since(healed).Minutes())+1))
+			return
+		}
+		if time.Since(healed) > progressBound {
+			h.fail("Progress: %s after all was put right, there still are %s", time.Since(healed), strings.Join(left, ", "))
+			return
+		}
+		revision := h.api.revision
+		h.collect()
+		h.letGo()
+		if h.api.revision != revision {
+			continue
+		}
+		due, found := h.nextDue()
+		if !found {
+			h.fail("Progress: nothing will wake the operator for %s", strings.Join(left, ", "))
+			return
+		}
+		h.pass(max(time.Until(due), time.Millisecond))
+	}
+}
+
+func (h *history) deleting() []string {
+	var left []string
+	for _, kind := range simulatedKinds {
+		for _, object := range h.api.list(kind) {
+			if !object.GetDeletionTimestamp().IsZero() {
+				left = append(left, kind+" "+client.ObjectKeyFromObject(object).String())
+			}
+		}
+	}
+	return left
+}
