@@ -140,6 +140,18 @@ type ObservedIn struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	TenantID string `json:"tenantID,omitempty"`
+
+	// credentials stands for the Secret that the connection was seen with, where its token does not tell which tenant it is for: with
+	// others, absence proves nothing. It says nothing of what is in the Secret.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Credentials string `json:"credentials,omitempty"`
+}
+
+// MayBe says whether two places can be the same: the same Reporter, and the same tenant as far as that is known. A connection that is
+// shown in both is one and the same.
+func (o ObservedIn) MayBe(other ObservedIn) bool {
+	return o.URL == other.URL && (o.TenantID == other.TenantID || o.Credentials != "" || other.Credentials != "")
 }
 
 // ReporterConnection claims one database connection in Reporter. Deleting the resource soft-deletes the connection, as soon

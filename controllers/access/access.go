@@ -6,6 +6,8 @@ package access
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -57,6 +59,20 @@ type Target struct {
 	Client *reporter.Client
 	// Obstacle says what is in the way; it is done if nothing is.
 	Obstacle decision.Outcome
+
+	// credentials stand for the Secret that the client was made with, empty without one.
+	credentials string
+}
+
+// LogIn makes sure that there is a token, where one is needed, and returns the place that the client speaks to. The error is that of the
+// client.
+func (to Target) LogIn(ctx context.Context) (v1alpha1.ObservedIn, error) {
+	tenant, err := to.Client.Login(ctx)
+	place := v1alpha1.ObservedIn{URL: to.Client.URL(), TenantID: tenant.ID}
+	if !tenant.Readable {
+		place.Credentials = to.credentials
+	}
+	return place, err
 }
 
 // Target returns how a connection is reached, as the caches have it.
@@ -87,7 +103,7 @@ func (a *Accessor) target(ctx context.Context, reader client.Reader, rc *v1alpha
 	to := Target{Obstacle: decision.Outcome{Reason: v1alpha1.ReasonAvailable}}
 	var err error
 	if to.Endpoint, err = a.endpointFor(ctx, reader, rc); err == nil {
-		to.Client, err = a.ClientFor(ctx, to.Endpoint)
+		to.Client, to.credentials, err = a.clientFor(ctx, to.Endpoint)
 	}
 	var o *Obstacle
 	if errors.As(err, &o) {
@@ -166,59 +182,68 @@ func (a *Accessor) Allows(ctx context.Context, reader client.Reader, endpoint *v
 
 // ClientFor returns a client for the Reporter of an endpoint. The error is an *Obstacle where a user can mend it.
 func (a *Accessor) ClientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (*reporter.Client, error) {
+	c, _, err := a.clientFor(ctx, endpoint)
+	return c, err
+}
+
+// Release forgets the Reporter of an endpoint that is gone.
+func (a *Accessor) Release(endpoint client.ObjectKey) { a.pool.Release(endpoint.String()) }
+
+func (a *Accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (c *reporter.Client, credentials string, err error) {
 	if a.scope.IsNamespaced() && endpoint.Spec.AllowedNamespaces.From == v1alpha1.FromSelector {
-		return nil, obstacle(v1alpha1.ReasonInvalidEndpoint, "spec.allowedNamespaces of ReporterEndpoint %q selects namespaces by their labels, "+
+		return nil, "", obstacle(v1alpha1.ReasonInvalidEndpoint, "spec.allowedNamespaces of ReporterEndpoint %q selects namespaces by their labels, "+
 			"which an operator that is installed for some namespaces alone may not watch. Set from to Same, or to All, which means those namespaces", endpoint.Name)
 	}
 	if selector := endpoint.Spec.AllowedNamespaces.Selector; selector != nil {
 		if _, err := metav1.LabelSelectorAsSelector(selector); err != nil {
-			return nil, obstacle(v1alpha1.ReasonInvalidEndpoint, "spec.allowedNamespaces.selector of ReporterEndpoint %q is invalid: %s", endpoint.Name, err)
+			return nil, "", obstacle(v1alpha1.ReasonInvalidEndpoint, "spec.allowedNamespaces.selector of ReporterEndpoint %q is invalid: %s", endpoint.Name, err)
 		}
 	}
 	config := reporter.Config{BaseURL: string(endpoint.Spec.URL), Timeout: endpoint.Spec.Timeout.Duration,
 		TLS: reporter.TLS{CABundle: endpoint.Spec.TLS.CABundle, ServerName: endpoint.Spec.TLS.ServerName}}
 	if auth := endpoint.Spec.Auth; auth != nil {
-		var err error
 		switch {
 		case auth.BearerToken != nil:
 			ref := auth.BearerToken.SecretRef
-			err = a.readSecret(ctx, endpoint.Namespace, ref.Name, map[string]*string{ref.Key: &config.Token})
+			credentials, err = a.readSecret(ctx, endpoint.Namespace, ref.Name, map[string]*string{ref.Key: &config.Token})
 		case auth.AccessManager != nil:
 			config.AccessManager = &reporter.AccessManager{URL: string(auth.AccessManager.URL)}
-			err = a.readSecret(ctx, endpoint.Namespace, auth.AccessManager.SecretRef.Name, map[string]*string{
+			credentials, err = a.readSecret(ctx, endpoint.Namespace, auth.AccessManager.SecretRef.Name, map[string]*string{
 				"clientId": &config.AccessManager.ClientID, "clientSecret": &config.AccessManager.ClientSecret})
 		}
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
-	c, err := a.pool.Client(config)
+	c, err = a.pool.Client(client.ObjectKeyFromObject(endpoint).String(), config)
 	if err != nil {
-		return nil, obstacle(v1alpha1.ReasonInvalidEndpoint, "ReporterEndpoint %q cannot be used: %s", endpoint.Name, err)
+		return nil, "", obstacle(v1alpha1.ReasonInvalidEndpoint, "ReporterEndpoint %q cannot be used: %s", endpoint.Name, err)
 	}
-	return c, nil
+	return c, credentials, nil
 }
 
-// readSecret reads keys of a marked Secret, without the white space around them that editors and `echo` leave.
-func (a *Accessor) readSecret(ctx context.Context, namespace, name string, values map[string]*string) error {
+// readSecret reads keys of a marked Secret, without the white space around them that editors and `echo` leave. It returns what stands for
+// the Secret as it is now, and says nothing of what is in it.
+func (a *Accessor) readSecret(ctx context.Context, namespace, name string, values map[string]*string) (version string, err error) {
 	key := client.ObjectKey{Namespace: namespace, Name: name}
 	var secret corev1.Secret
-	err := a.cached.Get(ctx, key, &secret)
+	err = a.cached.Get(ctx, key, &secret)
 	if apierrors.IsNotFound(err) {
 		if err := a.checkMark(ctx, a.live.notBefore(time.Time{}), key); err != nil {
-			return err
+			return "", err
 		}
-		return obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or marked, and is read in a moment", name)
+		return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or marked, and is read in a moment", name)
 	}
 	if err != nil {
-		return fmt.Errorf("reading Secret %s: %w", key, err)
+		return "", fmt.Errorf("reading Secret %s: %w", key, err)
 	}
 	for _, k := range slices.Sorted(maps.Keys(values)) { // in order, so that the same one is named each time
 		if *values[k] = strings.TrimSpace(string(secret.Data[k])); *values[k] == "" {
-			return obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has no key %q, or nothing in it. Put the credentials there", name, k)
+			return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has no key %q, or nothing in it. Put the credentials there", name, k)
 		}
 	}
-	return nil
+	sum := sha256.Sum256([]byte(string(secret.UID) + "/" + secret.ResourceVersion))
+	return hex.EncodeToString(sum[:8]), nil
 }
 
 // checkMark returns an *Obstacle where a Secret does not exist or is not marked, without reading its contents.

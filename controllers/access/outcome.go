@@ -4,9 +4,6 @@ package access
 
 import (
 	"errors"
-	"fmt"
-	"net/http"
-	"strings"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/decision"
@@ -47,38 +44,15 @@ func reasonOf(err error) string {
 	}
 }
 
-// detailOf is the part of an error that a user can use. Reporter's own message is left out: it may name a request or a time,
-// and each new text would be a new write.
+// detailOf is the part of an error that a user can use.
 func detailOf(err error) string {
 	var e *reporter.Error
-	if !errors.As(err, &e) {
-		return "the request failed"
-	}
-	if reporter.IsWrongPath(err) {
-		return textOf(e) + ", so this is not the connections API"
-	}
-	if e.Login {
-		return "logging in with the Access Manager: " + textOf(e)
-	}
-	return textOf(e)
-}
-
-func textOf(e *reporter.Error) string {
-	status := strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
 	switch {
-	case e.Err != nil:
-		return e.Err.Error()
-	case e.Status >= 300 && e.Status < 400:
-		return fmt.Sprintf("%d, a redirect, which is not followed", e.Status)
-	case e.Status == http.StatusRequestHeaderFieldsTooLarge:
-		return status + ": the token is too long, Reporter takes about 4 KB"
-	case e.Code != "" && e.Title != "":
-		return fmt.Sprintf("%d %s (%s)", e.Status, e.Code, e.Title)
-	case e.Code != "":
-		return fmt.Sprintf("%d %s", e.Status, e.Code)
-	case e.Status == http.StatusOK:
-		return "200 with a body that is not the documented one"
+	case !errors.As(err, &e):
+		return "the request failed"
+	case reporter.IsWrongPath(err):
+		return e.Detail() + ", so this is not the connections API"
 	default:
-		return status
+		return e.Detail()
 	}
 }

@@ -82,7 +82,7 @@ func (r *Reconciler) olderClaimOf(ctx context.Context, rc *v1alpha1.ReporterConn
 	oldest := rc
 	for i := range claims {
 		in := claims[i].Status.ObservedIn
-		if isOlder(&claims[i], oldest) && (claims[i].Namespace == rc.Namespace || (in != nil && *in == *rc.Status.ObservedIn)) {
+		if isOlder(&claims[i], oldest) && (claims[i].Namespace == rc.Namespace || (in != nil && in.MayBe(*rc.Status.ObservedIn))) {
 			oldest = &claims[i]
 		}
 	}

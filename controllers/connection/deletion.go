@@ -145,10 +145,10 @@ func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.Reporte
 
 // deleteInReporter has the connection deleted in Reporter, once there is a slot for the requests, and acts on what came of it.
 func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
-	if err := d.to.Client.Outage(); err != nil {
+	if err := outage(ctx, d.to); err != nil {
 		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, err), d.waited))
 	}
-	free, queuedFor := d.requestSlot(d.rc, d.to)
+	free, queuedFor := d.requestSlot(ctx, d.rc, d.to)
 	if free == nil {
 		return d.waitInQueue(ctx, queuedFor)
 	}
@@ -251,7 +251,7 @@ func (d *deletion) confirmAbsence(ctx context.Context, place v1alpha1.ObservedIn
 // noteMove notes that the connection is shown in another place than it was seen in before, if it was.
 func (d *deletion) noteMove(before *v1alpha1.ObservedIn, place v1alpha1.ObservedIn) {
 	d.records.update(d.rc.UID, func(r *record) { r.seenIn = &place }) // until the cache shows it
-	if before == nil {
+	if before == nil || before.MayBe(place) {
 		return
 	}
 	d.Events.Eventf(d.rc, nil, corev1.EventTypeNormal, eventMoved, "Delete", "connection %s was seen at %s before, and is shown at %s now: it is deleted there",

@@ -99,10 +99,10 @@ func (r *Reconciler) observeConnection(ctx context.Context, rc *v1alpha1.Reporte
 }
 
 func (r *Reconciler) askForConnection(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) (decision.Outcome, bool) {
-	if err := to.Client.Outage(); err != nil {
+	if err := outage(ctx, to); err != nil {
 		return r.outcomeOf(to, err), true
 	}
-	release, _ := r.requestSlot(rc, to)
+	release, _ := r.requestSlot(ctx, rc, to)
 	if release == nil {
 		return decision.Outcome{}, false
 	}

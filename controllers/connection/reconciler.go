@@ -5,6 +5,7 @@ package connection
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -69,6 +70,8 @@ type Reconciler struct {
 	lookups      *admission.Pacer[lookupLane, reconcile.Request]
 	sharedWrites *admission.Pacer[client.ObjectKey, reconcile.Request]
 	records      records
+	// urgent are the resources for which somebody has asked for an attempt now.
+	urgent sync.Map
 }
 
 // Init makes a Reconciler ready for use.
@@ -101,6 +104,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	// Once a request is sent, its answer is read and acted upon, even while the process is told to end. Every request is
 	// bounded by the endpoint's timeout, and the manager waits for longer than that.
 	ctx = context.WithoutCancel(ctx)
+	if _, urgent := r.urgent.LoadAndDelete(req); urgent {
+		ctx = reporter.WithUrgency(ctx)
+	}
 
 	var rc v1alpha1.ReporterConnection
 	if err := r.Get(ctx, req.NamespacedName, &rc); err != nil {
@@ -119,9 +125,20 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 // requestSlot asks for a slot to send requests to a target. Without one it returns nil, and for how long the resource has waited: another
-// pass is dispatched when it is granted.
-func (r *Reconciler) requestSlot(rc *v1alpha1.ReporterConnection, to access.Target) (release func(), waited time.Duration) {
+// pass is dispatched when it is granted. An attempt that somebody has asked for does not wait.
+func (r *Reconciler) requestSlot(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) (release func(), waited time.Duration) {
+	if reporter.IsUrgent(ctx) {
+		return func() {}, 0
+	}
 	return r.requests.Acquire(waiterFor(rc, to))
+}
+
+// outage is why nothing is sent to a target whose Reporter does not answer, unless somebody has asked for an attempt.
+func outage(ctx context.Context, to access.Target) error {
+	if reporter.IsUrgent(ctx) {
+		return nil
+	}
+	return to.Client.Outage()
 }
 
 // waitForReporter has another pass dispatched when Reporter can be asked again, if it cannot be now: it does not answer, or nothing was
@@ -152,11 +169,11 @@ func waiterFor(rc *v1alpha1.ReporterConnection, to access.Target) admission.Wait
 // logIn makes sure that there is a token, and returns the place that the target's client speaks to. Where the outcome is not done, there
 // is none.
 func (r *Reconciler) logIn(ctx context.Context, to access.Target) (v1alpha1.ObservedIn, decision.Outcome) {
-	tenantID, err := to.Client.Login(ctx)
+	place, err := to.LogIn(ctx)
 	if err != nil {
 		return v1alpha1.ObservedIn{}, r.outcomeOf(to, err)
 	}
-	return v1alpha1.ObservedIn{URL: to.Client.URL(), TenantID: tenantID}, access.OutcomeOf(nil)
+	return place, access.OutcomeOf(nil)
 }
 
 // outcomeOf is what a request amounts to. It has the endpoint checked where that is not what the endpoint's status says, or nothing was

@@ -72,6 +72,9 @@ func (r *Reconciler) connectionChanged(ctx context.Context, before, after *v1alp
 	stripped := after.DeletionTimestamp.IsZero() && after.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain &&
 		!controllerutil.ContainsFinalizer(after, v1alpha1.ConnectionFinalizer)
 	if stripped || kube.Changed(before, after) {
+		if kube.Requested(before, after) {
+			r.urgent.Store(kube.RequestFor(after), true)
+		}
 		r.lookups.Exempt(kube.RequestFor(after))
 		q.Add(kube.RequestFor(after))
 	}
@@ -84,6 +87,7 @@ func (r *Reconciler) connectionGone(ctx context.Context, rc *v1alpha1.ReporterCo
 	r.lookups.Forget(request, time.Now())
 	r.sharedWrites.Forget(request, time.Now())
 	r.requests.Forget(request)
+	r.urgent.Delete(request)
 	r.records.forget(rc.UID)
 }
 

@@ -38,7 +38,7 @@ func JudgeClaim(claim, deleted *v1alpha1.ReporterConnection, leadsTo string, her
 		return Successor
 	case leadsTo == "" || leadsTo != here.URL:
 		return ClaimsNothing
-	case seen != nil && *seen == here:
+	case seen != nil && seen.MayBe(here):
 		return Successor
 	case claim.Status.NotShownAt == leadsTo && IsLookedUp(claim) && TraitsOf(readyReason(claim)).RefusesClaim:
 		return ClaimsNothing // it was looked up where its endpoint leads, and was not shown the connection

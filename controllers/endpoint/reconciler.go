@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -20,6 +21,7 @@ import (
 	"github.com/reporter-operator/reporter-operator/controllers/access"
 	"github.com/reporter-operator/reporter-operator/controllers/decision"
 	"github.com/reporter-operator/reporter-operator/controllers/kube"
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
 )
 
 // Endpoints say whether Reporter answers, and who holds them:
@@ -36,6 +38,8 @@ type Reconciler struct {
 	mu sync.Mutex
 	// requested is when an endpoint was last to be checked because of a connection.
 	requested map[client.ObjectKey]time.Time
+	// urgent are the endpoints for which somebody has asked for a check now.
+	urgent map[client.ObjectKey]bool
 }
 
 const (
@@ -72,14 +76,39 @@ func (r *Reconciler) forget(endpoint client.ObjectKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.requested, endpoint)
+	delete(r.urgent, endpoint)
+}
+
+// markUrgent has the next check of an endpoint made whatever its Reporter has asked for.
+func (r *Reconciler) markUrgent(endpoint client.ObjectKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.urgent == nil {
+		r.urgent = map[client.ObjectKey]bool{}
+	}
+	r.urgent[endpoint] = true
+}
+
+func (r *Reconciler) takeUrgent(endpoint client.ObjectKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	urgent := r.urgent[endpoint]
+	delete(r.urgent, endpoint)
+	return urgent
 }
 
 // Reconcile checks the Reporter of one endpoint.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var endpoint v1alpha1.ReporterEndpoint
 	if err := r.Get(ctx, req.NamespacedName, &endpoint); err != nil {
-		r.forget(req.NamespacedName)
+		if apierrors.IsNotFound(err) {
+			r.forget(req.NamespacedName)
+			r.Access.Release(req.NamespacedName)
+		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if r.takeUrgent(req.NamespacedName) {
+		ctx = reporter.WithUrgency(ctx)
 	}
 	base := endpoint.DeepCopy()
 	outcome, err := r.check(ctx, &endpoint)

@@ -35,12 +35,18 @@ func (r *Reconciler) EndpointEvents() handler.TypedFuncs[*v1alpha1.ReporterEndpo
 			q.Add(kube.RequestFor(e.Object))
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*v1alpha1.ReporterEndpoint], q kube.Queue) {
+			if kube.Requested(e.ObjectOld, e.ObjectNew) {
+				r.markUrgent(client.ObjectKeyFromObject(e.ObjectNew))
+			}
 			if kube.Changed(e.ObjectOld, e.ObjectNew) {
 				q.Add(kube.RequestFor(e.ObjectNew))
 			}
 			if !isReady(e.ObjectOld) && isReady(e.ObjectNew) {
 				r.wakeSiblings(ctx, e.ObjectNew, q)
 			}
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[*v1alpha1.ReporterEndpoint], q kube.Queue) {
+			q.Add(kube.RequestFor(e.Object)) // to forget it
 		},
 	}
 }

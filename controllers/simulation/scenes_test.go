@@ -117,7 +117,7 @@ func TestClaimThatGotNoAnswerIsLookedUpBeforeADeletion(t *testing.T) {
 func TestClaimIsUnverifiedWhereSomethingElseAnswersForReporter(t *testing.T) {
 	for reason, fault := range map[string]reportertest.Behaviour{
 		"UnexpectedResponse": reportertest.LoginPage(),
-		"Forbidden":          reportertest.Answer(403, nil, "Forbidden"), // which Reporter sends also while its Access Manager fails
+		"Forbidden":          reportertest.Answer(403, http.Header{"Content-Type": {"text/plain"}}, "Forbidden"), // which Reporter sends also while its Access Manager fails
 	} {
 		t.Run(reason, func(t *testing.T) {
 			scene(t, func(t *testing.T, h *history) {

@@ -543,6 +543,7 @@ func (h *history) lose(c *call) {
 // odd is an answer that proves nothing.
 func (h *history) odd() *response {
 	json, html := http.Header{"Content-Type": {"application/json"}}, http.Header{"Content-Type": {"text/html"}}
+	plain := http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
 	wait := http.Header{"Content-Type": {"application/json"}, "Retry-After": {"7"}}
 	all := []*response{
 		{503, json, []byte(`{"code":"FET-0003","title":"Service Unavailable","message":""}`)},
@@ -551,7 +552,7 @@ func (h *history) odd() *response {
 		{200, html, []byte("<title>Sign in</title>")}, {404, html, []byte("not found")},
 		{404, json, []byte(`{"code":404,"title":"request_failed","message":""}`)}, {404, json, []byte(`{"code":"AUT-1001","title":"","message":""}`)},
 		{302, http.Header{"Location": {"http://" + otherHost}}, nil}, {202, json, []byte(`{}`)},
-		{401, nil, []byte("Unauthorized")}, {403, nil, []byte("Forbidden")}, {409, json, []byte(`{"code":"FET-1002","title":"","message":""}`)},
+		{401, plain, []byte("Unauthorized")}, {403, plain, []byte("Forbidden")}, {409, json, []byte(`{"code":"FET-1002","title":"","message":""}`)},
 	}
 	return all[h.draw(len(all))]
 }

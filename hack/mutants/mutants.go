@@ -19,6 +19,9 @@ const (
 	session     = "internal/reporter/session.go"
 	outage      = "internal/reporter/outage.go"
 	pace        = "internal/reporter/pace.go"
+	pool        = "internal/reporter/pool.go"
+	tenant      = "internal/reporter/tenant.go"
+	transport   = "internal/reporter/transport.go"
 )
 
 // What finds mutants: histories, as many as there are in make test and from the same seeds, or a test by its name.
@@ -100,15 +103,35 @@ var mutants = []mutant{
 	{"an endpoint goes although it has users", protection, `	if len(users) > 0 {
 		return r.tell(`, `	if len(users) > 100 {
 		return r.tell(`, simulation},
-	{"the breaker never closes", outage, "	case proofOfAnswer:\n		o.cause = nil\n", "	case proofOfAnswer:\n", simulation},
-	{"the breaker opens for any answer", outage, "	default:\n		return proofOfAnswer, nil\n", "	default:\n		return proofOfSilence, e\n", clientTest("TestOutage")},
+	{"the breaker never closes", outage, `o.cause, o.answered = nil, now`, `o.answered = now`, simulation},
+	{"the breaker closes for an error of the server's", transport, `if response.StatusCode < http.StatusInternalServerError {`, `if response.StatusCode < 600 {`, clientTest("TestProbes")},
+	{"the breaker opens for old news", outage, `if o.answered.After(sent) || `, `if `, clientTest("TestOldSilence")},
+	{"the breaker holds who has more patience", outage, ` || (o.cause.within > 0 && o.cause.within < timeout) {`, ` {`, clientTest("TestOutageOfATimeout")},
+	{"the breaker opens for who gives up early", transport, `if ctx.Err() != nil { // `, `if false { // `, clientTest("TestNoOutage")},
+	{"a DELETE is sent without asking for permission", transport, `if r.permit != nil {`, `if r.permit != nil && false {`, clientTest("TestDeleteWithoutPermission")},
+	{"a DELETE is repeated with a fresh token", client, ` || !first || r.method != http.MethodGet {`, ` || !first {`, clientTest("TestRefusedTokenOfADelete")},
+	{"HTTP/2 repeats a DELETE", transport, `if written.Load() && httpRequest.Method == http.MethodDelete {`, `if false {`, clientTest("TestDeleteIsNotRepeatedByHTTP2")},
+	{"whoever answers 401 refuses the credentials", errorsFile, `case !isCode(body.Code) && !a.isShortText():`, `case false:`, clientTest("TestAnswers")},
+	{"an unreadable tenant is none", tenant, `if json.Unmarshal(claim, &id) != nil || id == nil || clean(*id) != *id {
+		return Tenant{}`, `if json.Unmarshal(claim, &id) != nil || id == nil || clean(*id) != *id {
+		return Tenant{Readable: true}`, clientTest("TestTenantID")},
+	{"what nobody uses is kept", pool, `if shared.users--; shared.users > 0 {`, `if shared.users--; shared.users >= 0 {`, clientTest("TestNothingGrowsWithChurn")},
+	{"what a user used just before is forgotten", pool, `u.current, u.previous, u.changed = shared, u.current, now
+	default:
+		shared.users++
+		p.release(u.previous)
+		u.current, u.previous, u.changed = shared, u.current, now`, `u.current, u.previous, u.changed = shared, u.current, now
+	default:
+		shared.users++
+		p.release(u.current)
+		u.current = shared`, clientTest("TestOldAndNewVersionsDoNotThrash")},
 	{"nobody is called when Reporter answers again", lines, "	l.line(to).down = false\n	l.advance(to)\n", "	l.line(to).down = false\n", test("TestDeletionsGoOnAtOnceWhenReporterAnswersAgain")},
 	{"no room is made for the next in line", lines, "	l.line(to).underWay--\n	l.advance(to)\n", "	l.line(to).underWay--\n", test("TestDeletionInLineThatWasNeverLookedAtWaits")},
 	{"a call is kept by who does not enter", lines, "if turn != nil && l.called[request] == turn {", "if turn != nil && l.called[request] == turn && false {", simulation},
 	{"a pause never ends", pace, `if !now.Before(p.until) {`, `if p.until.IsZero() {`, simulation},
 	{"a refused token is kept", session, "	if s.token == refused {\n		s.token = nil\n	}\n", "", clientTest("TestRefusedToken")},
-	{"no retry with a fresh token", client, `c.session.drop(token) && first {`, `c.session.drop(token) && first && false {`, clientTest("TestRefusedToken")},
+	{"no retry with a fresh token", client, `if !a.tokenRefused || !first || `, `if !a.tokenRefused || first || `, clientTest("TestRefusedToken")},
 	{"an id that is not canonical is sent", client, `if !canonicalUUID.MatchString(id) {`, `if id == "" {`, clientTest("TestOnlyCanonicalIDsAreSent")},
-	{"another connection is taken for the one asked for", client, ` || object.ID != id`, ``, clientTest("TestGetBelievesNoOtherBody")},
+	{"another connection is taken for the one asked for", client, ` || valueOf[string](object.ID) != id`, ``, clientTest("TestGetBelievesNoOtherBody")},
 	{"a deletion that took another's place is not remembered", watches, "			if !e.ObjectNew.DeletionTimestamp.IsZero() {\n				r.deletions.begin", "			if !e.ObjectNew.DeletionTimestamp.IsZero() && e.ObjectOld.DeletionTimestamp.IsZero() {\n				r.deletions.begin", test("TestDeletionIsRememberedOfAResourceThatTookAnothersPlace")},
 }

@@ -3,13 +3,14 @@
 // Package reporter is a client of the connections API of Lerian's Reporter, for what an operator needs of it: look a
 // connection up, soft-delete it, and see whether the service answers and accepts the credentials.
 //
-// Its errors are the point of it. Whoever deletes on somebody's behalf must know what an answer proves: every call returns
-// nil for the one documented success and an *Error for anything else, which the IsX functions classify.
+// Its errors matter most: the operator must know what an answer proves before it releases a resource. Every call returns nil for the one
+// documented success and an *Error for anything else, which the IsX functions classify. Delete returns the error of its permit as it is.
 package reporter
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -38,13 +39,13 @@ type Config struct {
 // Client speaks to one Reporter with one set of credentials. It is safe for concurrent use and cheap to make: Clients of
 // one Pool that name the same Reporter share their connections and their login.
 type Client struct {
-	caller
+	transport
 	identity Identity
 	session  *session // nil without credentials
-	outage   *outage
 }
 
-// Connection is a database connection as Reporter shows it. Texts are bounded and free of control characters.
+// Connection is a database connection as Reporter shows it. Texts are bounded and free of control characters. Everything but the ID is
+// there to be shown alone: what is not of the documented type is left out.
 type Connection struct {
 	ID           string
 	ProductName  string
@@ -63,28 +64,29 @@ func (c *Client) URL() string { return c.base.String() }
 // Origin is the scheme, host and port of the base URL.
 func (c *Client) Origin() string { return c.base.Scheme + "://" + c.base.Host }
 
-// Identity tells which Reporter it is, with which credentials. Clients with the same one are for the same Reporter.
+// Identity says which Reporter it is, with which credentials. Clients with the same one are for the same Reporter.
 func (c *Client) Identity() Identity { return c.identity }
 
-// Outage returns what the last Check found if Reporter has not answered it, so that nothing but another Check is sent: an *Error for which
-// IsHeldBack is true. Otherwise it returns nil, as it does when Pool.Recovered is called.
+// Outage returns nil if requests of this client are sent, as far as it depends on whether Reporter answers. Otherwise Reporter did not
+// answer a request, and nothing but a Check is sent until it does: then it returns why, an *Error for which IsHeldBack is true.
+// Pool.Recovered is called when that has ended.
 func (c *Client) Outage() error {
-	if held := c.outage.hold(); held != nil {
+	if held := c.outage.hold(checkMethod, c.at(connectionsPath).EscapedPath(), c.timeout); held != nil {
 		return held
 	}
 	return nil
 }
 
-// Login makes sure that there is a token, where one is needed, and returns the tenant that it is for: empty where it names none.
-// The error is an *Error, as of any other call: IsUnauthorized where the Access Manager does not take the credentials, IsHeldBack
-// where Reporter is known not to answer, whether or not there are credentials.
-func (c *Client) Login(ctx context.Context) (tenantID string, err error) {
-	if held := c.outage.hold(); held != nil {
-		return "", held
+// Login makes sure that there is a token, where one is needed, and returns the tenant that it is for. The error is an *Error, as of
+// any other call: IsUnauthorized where the Access Manager does not take the credentials, IsHeldBack where Reporter is known not to
+// answer, whether or not there are credentials.
+func (c *Client) Login(ctx context.Context) (Tenant, error) {
+	if err := c.Outage(); err != nil && !IsUrgent(ctx) {
+		return Tenant{}, err
 	}
 	token, err := c.token(ctx)
 	if err != nil {
-		return "", err
+		return Tenant{}, err
 	}
 	return tenantOf(token.AccessToken), nil
 }
@@ -94,50 +96,61 @@ func (c *Client) token(ctx context.Context) (*oauth2.Token, error) {
 	if c.session == nil {
 		return &oauth2.Token{}, nil
 	}
-	return c.session.get(ctx)
+	return c.session.get(ctx, c.timeout)
 }
 
 // Get looks a connection up. An error for which IsNotFound is true says that Reporter has no live connection of this id for
-// the tenant of the credentials.
+// the tenant of the credentials. The status and the id prove that it has one.
 func (c *Client) Get(ctx context.Context, id string) (*Connection, error) {
-	answer, err := c.callConnection(ctx, http.MethodGet, id, nil)
+	answer, err := c.callConnection(ctx, request{method: http.MethodGet}, id)
 	if err != nil {
 		return nil, err
 	}
 	var object struct {
-		ID           string    `json:"id"`
-		ProductName  string    `json:"productName"`
-		ConfigName   string    `json:"configName"`
-		Type         string    `json:"type"`
-		Host         string    `json:"host"`
-		Port         int32     `json:"port"`
-		DatabaseName string    `json:"databaseName"`
-		CreatedAt    time.Time `json:"createdAt"`
-		UpdatedAt    time.Time `json:"updatedAt"`
+		ID           json.RawMessage `json:"id"`
+		ProductName  json.RawMessage `json:"productName"`
+		ConfigName   json.RawMessage `json:"configName"`
+		Type         json.RawMessage `json:"type"`
+		Host         json.RawMessage `json:"host"`
+		Port         json.RawMessage `json:"port"`
+		DatabaseName json.RawMessage `json:"databaseName"`
+		CreatedAt    json.RawMessage `json:"createdAt"`
+		UpdatedAt    json.RawMessage `json:"updatedAt"`
 	}
-	if !answer.decode(http.StatusOK, &object) || object.ID != id {
+	if !answer.decode(http.StatusOK, &object) || valueOf[string](object.ID) != id {
 		return nil, answer.asError()
 	}
+	text := func(raw json.RawMessage) string { return answer.clean(valueOf[string](raw)) }
 	return &Connection{
-		ID:           object.ID,
-		ProductName:  answer.clean(object.ProductName),
-		ConfigName:   answer.clean(object.ConfigName),
-		Type:         answer.clean(object.Type),
-		Host:         answer.clean(object.Host),
-		Port:         object.Port,
-		DatabaseName: answer.clean(object.DatabaseName),
-		CreatedAt:    object.CreatedAt,
-		UpdatedAt:    object.UpdatedAt,
+		ID:           id,
+		ProductName:  text(object.ProductName),
+		ConfigName:   text(object.ConfigName),
+		Type:         text(object.Type),
+		Host:         text(object.Host),
+		Port:         int32(valueOf[uint16](object.Port)),
+		DatabaseName: text(object.DatabaseName),
+		CreatedAt:    valueOf[time.Time](object.CreatedAt),
+		UpdatedAt:    valueOf[time.Time](object.UpdatedAt),
 	}, nil
+}
+
+// valueOf reads a field of an answer, and returns the zero value where it is of another type.
+func valueOf[T any](raw json.RawMessage) T {
+	var value T
+	if json.Unmarshal(raw, &value) != nil {
+		return *new(T)
+	}
+	return value
 }
 
 // Delete soft-deletes a connection, which is final. It returns nil for the answer 204 alone. Reporter answers IsNotFound also
 // for what it keeps but will not delete: ask Get before believing it.
 //
-// It asks permit right before the request is sent, and returns its error where that is not nil: nothing was sent then. It sends one
-// request at most.
+// permit is called right before the request is sent, when there is a token and nothing holds the request back any more. If it returns
+// an error, nothing is sent and that error is returned as it is. No request is ever repeated inside a call: what was permitted once may
+// not be any more. IsTokenRefused says that a new call, with a new token, may fare better.
 func (c *Client) Delete(ctx context.Context, id string, permit func(context.Context) error) error {
-	answer, err := c.callConnection(ctx, http.MethodDelete, id, permit)
+	answer, err := c.callConnection(ctx, request{method: http.MethodDelete, permit: permit}, id)
 	if err != nil {
 		return err
 	}
@@ -147,22 +160,35 @@ func (c *Client) Delete(ctx context.Context, id string, permit func(context.Cont
 	return nil
 }
 
+const checkMethod = http.MethodGet
+
 // Check returns nil if Reporter's connections API answers and accepts the credentials. It asks for a list of one, since the
 // service's own probes never look at credentials. While Reporter does not answer, one Check a second is made, and nothing else is
-// sent; an error that IsHeldBack says what the last one found.
+// sent; an error that IsHeldBack says why.
 func (c *Client) Check(ctx context.Context) error {
-	return c.outage.probe(func() error { return c.check(ctx) })
+	return c.outage.probe(c.timeout, IsUrgent(ctx), func() error {
+		began := time.Now()
+		err := c.check(ctx)
+		// Where there was no answer, the transport has seen to the breaker. What is left is an error of the server's, and a login
+		// without which nothing could be sent.
+		var e *Error
+		if errors.As(err, &e) && e.kind == kindUnavailable && !e.paced && (e.Status != 0 || e.Login) && ctx.Err() == nil {
+			c.outage.begin(e, began)
+		}
+		return err
+	})
 }
 
 func (c *Client) check(ctx context.Context) error {
-	answer, err := c.call(ctx, http.MethodGet, connectionsPath, url.Values{"page": {"1"}, "limit": {"1"}}, nil)
+	answer, err := c.call(ctx, request{method: checkMethod, path: connectionsPath, query: url.Values{"page": {"1"}, "limit": {"1"}}, probe: true})
 	if err != nil {
 		return err
 	}
 	var list struct {
-		Items *[]json.RawMessage `json:"items"`
+		Items json.RawMessage `json:"items"`
 	}
-	if !answer.decode(http.StatusOK, &list) || list.Items == nil {
+	var items []json.RawMessage // null is an empty list too
+	if !answer.decode(http.StatusOK, &list) || json.Unmarshal(list.Items, &items) != nil {
 		return answer.asError()
 	}
 	return nil
@@ -170,36 +196,39 @@ func (c *Client) check(ctx context.Context) error {
 
 // callConnection is call for the path of one connection, unless Reporter is known not to answer. Reporter deletes what a sloppy id
 // resolves to, which may not be what was meant: such a one is never sent.
-func (c *Client) callConnection(ctx context.Context, method, id string, permit func(context.Context) error) (*answer, error) {
+func (c *Client) callConnection(ctx context.Context, r request, id string) (*answer, error) {
 	if !canonicalUUID.MatchString(id) {
-		return nil, &Error{Method: method, Path: c.at(connectionsPath).EscapedPath(), kind: kindInvalidID, Message: "the id is not a canonical lower-case UUID; nothing was sent"}
+		return nil, &Error{Method: r.method, Path: clean(c.at(connectionsPath).EscapedPath()), kind: kindInvalidID, Message: "the id is not a canonical lower-case UUID; nothing was sent"}
 	}
-	if held := c.outage.hold(); held != nil {
-		return nil, held
+	r.path = connectionsPath + "/" + id
+	if held := c.outage.hold(r.method, clean(c.at(r.path).EscapedPath()), c.timeout); held != nil && !IsUrgent(ctx) {
+		return nil, held // before a login that would be for nothing
 	}
-	return c.call(ctx, method, connectionsPath+"/"+id, nil, permit)
+	return c.call(ctx, r)
 }
 
-// call sends one request and reads the answer. A token that is refused is dropped and, where there is a login, replaced once.
-// The error, always an *Error, says that there is no answer.
-func (c *Client) call(ctx context.Context, method, path string, query url.Values, permit func(context.Context) error) (*answer, error) {
+// call sends one request and reads the answer. A token that is refused is dropped, and what only reads is sent once more with the
+// token of a new login if that may help. The error is that of the request's permit, or an *Error that says that there is no answer.
+func (c *Client) call(ctx context.Context, r request) (*answer, error) {
 	for first := true; ; first = false {
 		token, err := c.token(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if permit != nil {
-			if err := permit(ctx); err != nil {
-				return nil, err
-			}
+		r.token = token.AccessToken
+		a, err := c.send(ctx, r)
+		if err != nil {
+			return nil, err
 		}
-		a, err := c.send(ctx, message{method: method, path: path, query: query, token: token.AccessToken})
-		if err == nil && a.status == http.StatusUnauthorized && c.session.drop(token) {
-			a.tokenRefused = true
-			if first && permit == nil {
-				continue
+		if a.status != http.StatusUnauthorized {
+			if a.status < http.StatusInternalServerError {
+				c.session.accept()
 			}
+			return a, nil
 		}
-		return a, err
+		a.tokenRefused = c.session.drop(token)
+		if !a.tokenRefused || !first || r.method != http.MethodGet {
+			return a, nil
+		}
 	}
 }

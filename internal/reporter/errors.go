@@ -4,7 +4,6 @@ package reporter
 
 import (
 	"cmp"
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -38,12 +37,18 @@ type Error struct {
 
 	kind       kind
 	retryAfter time.Duration
-	// mayHaveActed says that the request was sent, and nothing that came back says that it was refused.
+	// until is the time at which retryAfter ends, or what keeps requests from being sent because of it.
+	until time.Time
+	// within is the timeout that ran out without an answer, 0 if none did.
+	within time.Duration
+	// tokenRefused says that a token was refused that a new login may replace.
+	tokenRefused bool
+	// foreign says that the status means a refusal, but the answer has not the form that Reporter or the Access Manager give theirs.
+	foreign bool
+	// mayHaveActed says that a DELETE was sent, and nothing that came back says that it was refused.
 	mayHaveActed bool
 	// heldBack says that nothing was sent, as Reporter did not answer before; paced, as it has asked to be left alone for a while.
 	heldBack, paced bool
-	// tokenRefused says that the Access Manager may grant another token.
-	tokenRefused bool
 }
 
 // kind is what an error means to the caller. The zero value is the careful one: an answer that proves nothing.
@@ -62,6 +67,49 @@ const (
 	kindWrongPath
 	kindNotAllowed
 )
+
+// Detail returns what a person in charge of Reporter can use of the error: at most 256 printable characters, the same each time
+// the same thing happens. Reporter's own message is left out, as it may name a request or a time.
+func (e *Error) Detail() string {
+	if e.Login {
+		return clean("logging in with the Access Manager: " + e.reason())
+	}
+	return clean(e.reason())
+}
+
+func (e *Error) reason() string {
+	status := strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
+	code := e.Code
+	if code == strconv.Itoa(e.Status) {
+		code = "" // it is there already
+	}
+	switch {
+	case e.Err != nil:
+		return e.Err.Error()
+	case e.Status == 0:
+		return e.Message
+	case e.Status >= 300 && e.Status < 400:
+		return fmt.Sprintf("%d, a redirect, which is not followed", e.Status)
+	case e.Status == http.StatusRequestHeaderFieldsTooLarge:
+		return status + ": the token is too long, Reporter takes about 4 KB"
+	case e.foreign && e.Login:
+		return status + ", but not in the form of the Access Manager's: something else answers in the Access Manager's place"
+	case e.foreign:
+		return status + ", but not in the form of Reporter's: something else answers in Reporter's place"
+	case e.Title != "":
+		return strings.Join(strings.Fields(fmt.Sprintf("%d %s (%s)", e.Status, code, e.Title)), " ")
+	case code != "":
+		return fmt.Sprintf("%d %s", e.Status, code)
+	case e.Status == http.StatusOK:
+		return "200 with a body that is not the documented one"
+	default:
+		return status
+	}
+}
+
+// Until returns the time until which the server asked to be left alone, at most ten minutes from its answer, or takes no more requests;
+// zero if it did not say. It stays the same for all errors because of the same answer.
+func (e *Error) Until() time.Time { return e.until }
 
 // Error gives method, path and what came back.
 func (e *Error) Error() string {
@@ -96,16 +144,20 @@ func IsConflict(err error) bool { return is(err, kindConflict) }
 // IsInvalidID reports 400 with the code FET-0404, or an id that was not sent because it is no canonical UUID.
 func IsInvalidID(err error) bool { return is(err, kindInvalidID) }
 
-// IsUnauthorized reports 401, and 431: the token is too long for Reporter, which takes about 4 KB.
+// IsUnauthorized reports a 401 in the form of Reporter's own, which is a short plain text or JSON with a code, and 431: the token is too
+// long for Reporter, which takes about 4 KB. Of a login, it reports a 400, 401 or 403 in the form of the Access Manager's own, which is
+// that of Reporter's or JSON with an error as in OAuth 2.0 (RFC 6749, section 5.2).
 func IsUnauthorized(err error) bool { return is(err, kindUnauthorized) }
 
-// IsTokenRefused reports that Reporter did not accept a token of the Access Manager's, which is dropped: another login may help.
+// IsTokenRefused reports an error that IsUnauthorized and may be about the one token alone, which came from the Access Manager and is
+// forgotten now: a new call logs in anew. It is false where tokens have been refused again and again since one was accepted, so that
+// a caller that tries again at once because of it does so once.
 func IsTokenRefused(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.tokenRefused
 }
 
-// IsForbidden reports 403, which Reporter also answers while its Access Manager fails.
+// IsForbidden reports a 403 in the form of Reporter's own, which it also answers while its Access Manager fails.
 func IsForbidden(err error) bool { return is(err, kindForbidden) }
 
 // IsRateLimited reports 429. RetryAfter may say when to come back.
@@ -120,14 +172,13 @@ func IsWrongPath(err error) bool { return is(err, kindWrongPath) }
 // IsNotAllowed reports that the host has an address which is never spoken to, so that nothing was sent.
 func IsNotAllowed(err error) bool { return is(err, kindNotAllowed) }
 
-// MayHaveActed reports that the server may have carried the request out although the answer does not say so: there was none, or an
-// odd one.
+// MayHaveActed reports that Reporter may have carried a DELETE out although the answer does not say so: there was none, or an odd one.
 func MayHaveActed(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.mayHaveActed
 }
 
-// IsHeldBack reports that nothing was sent, as Reporter has not answered the last Check. Pool.Recovered tells when it does again.
+// IsHeldBack reports that nothing was sent, as Reporter has not answered before. Pool.Recovered is called when it does again.
 func IsHeldBack(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.heldBack
@@ -145,7 +196,8 @@ func is(err error, k kind) bool {
 	return errors.As(err, &e) && e.kind == k
 }
 
-// RetryAfter returns how long the answer asks to wait before another attempt (RFC 9110, section 10.2.3), 0 if it does not.
+// RetryAfter returns how long the answer asks to wait before another attempt (RFC 9110, section 10.2.3), counted from when the error
+// was returned; 0 if it does not.
 func RetryAfter(err error) time.Duration {
 	var e *Error
 	if errors.As(err, &e) {
@@ -157,7 +209,11 @@ func RetryAfter(err error) time.Duration {
 // asError turns an answer that is not the documented success into an Error. This is the one place where answers get a
 // meaning.
 func (a *answer) asError() *Error {
-	e := &Error{Method: a.method, Path: a.path, Status: a.status, mayHaveActed: a.status < 400 || a.status >= 500, tokenRefused: a.tokenRefused, retryAfter: parseRetryAfter(a.header.Get("Retry-After"), time.Now())}
+	e := &Error{Method: a.method, Path: a.path, Status: a.status}
+	e.mayHaveActed = a.method == http.MethodDelete && (a.status < 400 || a.status >= 500)
+	if e.retryAfter = parseRetryAfter(a.header.Get("Retry-After"), serverTime(a.header, a.received)); e.retryAfter > 0 {
+		e.until = a.received.Add(min(e.retryAfter, maxPause))
+	}
 	var body struct {
 		Code    json.RawMessage `json:"code"`
 		Title   string          `json:"title"`
@@ -181,10 +237,17 @@ func (a *answer) asError() *Error {
 		e.kind = kindConflict
 	case a.status == http.StatusBadRequest && e.Code == "FET-0404":
 		e.kind = kindInvalidID
-	case a.status == http.StatusUnauthorized, a.status == http.StatusRequestHeaderFieldsTooLarge:
+	case a.status == http.StatusRequestHeaderFieldsTooLarge:
 		e.kind = kindUnauthorized
-	case a.status == http.StatusForbidden:
-		e.kind = kindForbidden
+	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
+		switch {
+		case !isCode(body.Code) && !a.isShortText():
+			e.foreign = true
+		case a.status == http.StatusForbidden:
+			e.kind = kindForbidden
+		default:
+			e.kind, e.tokenRefused = kindUnauthorized, a.tokenRefused
+		}
 	case a.status == http.StatusTooManyRequests:
 		e.kind = kindRateLimited
 	case a.status >= 500:
@@ -193,6 +256,49 @@ func (a *answer) asError() *Error {
 		e.kind = kindUnexpected
 	}
 	return e
+}
+
+// asLoginError is asError for the answer of an Access Manager. Whatever that has against the request, but for its rate, it has against the
+// credentials; what it says of connections means nothing.
+func (a *answer) asLoginError() *Error {
+	e := a.asError()
+	e.Login = true
+	switch e.Status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
+		var body struct { // RFC 6749, section 5.2
+			Code        json.RawMessage `json:"code"`
+			Error       json.RawMessage `json:"error"`
+			Description json.RawMessage `json:"error_description"`
+		}
+		_ = a.decodeBody(&body) // or nothing is in it
+		isOAuth := valueOf[string](body.Error) != ""
+		if !isCode(body.Code) && isOAuth {
+			if e.Code, _ = a.parseCode(body.Error); e.Code != "" {
+				e.Message = a.clean(valueOf[string](body.Description))
+			}
+		}
+		e.kind, e.foreign = kindUnauthorized, false
+		if !isCode(body.Code) && !isOAuth && !a.isShortText() {
+			e.kind, e.foreign = kindUnexpected, true
+		}
+	case http.StatusNotFound, http.StatusConflict:
+		e.kind = kindUnexpected
+	}
+	return e
+}
+
+// maxShortText bounds the texts that count as a refusal, such as Missing Token, Unauthorized and Forbidden.
+const maxShortText = 64
+
+// isShortText says whether the body is a line of plain text, as Reporter and its authentication layer send to refuse a request.
+func (a *answer) isShortText() bool {
+	text := strings.TrimSpace(string(a.body))
+	return a.mediaType() == "text/plain" && text != "" && len(text) <= maxShortText && printable(text) == text && !strings.ContainsAny(text, "<>{}")
+}
+
+// isCode says whether a field holds what Reporter and the Access Manager send as a code, fit to be shown or not.
+func isCode(raw json.RawMessage) bool {
+	return valueOf[string](raw) != "" || valueOf[json.Number](raw) != ""
 }
 
 // parseCode reads a code, which Reporter sends as a string or, from its router and limits, as a number. One that would have to
@@ -210,15 +316,20 @@ func (a *answer) parseCode(raw json.RawMessage) (code string, numeric bool) {
 	return code, numeric
 }
 
-// parseRetryAfter reads seconds or an HTTP date, and returns 0 for anything else and for the past.
+// longestWait is the longest that a server can mean when it says when to come back.
+const longestWait = 24 * time.Hour
+
+// parseRetryAfter reads seconds, of which no more than a day's count, or an HTTP date by a clock that shows now. It returns 0 for anything
+// else, for the past, and for a date that is more than a day away: the one or the other clock is wrong.
 func parseRetryAfter(value string, now time.Time) time.Duration {
-	const longest = 24 * time.Hour // beyond it, only the overflow is of interest
 	if value != "" && strings.Trim(value, "0123456789") == "" {
 		seconds, _ := strconv.ParseUint(value, 10, 64) // the greatest that there is, if it overflows
-		return time.Duration(min(seconds, uint64(longest/time.Second))) * time.Second
+		return time.Duration(min(seconds, uint64(longestWait/time.Second))) * time.Second
 	}
 	if when, err := http.ParseTime(value); err == nil {
-		return min(max(when.Sub(now), 0), longest)
+		if wait := when.Sub(now); wait > 0 && wait <= longestWait {
+			return wait
+		}
 	}
 	return 0
 }
@@ -257,7 +368,7 @@ func printable(text string) string {
 
 // cause says why there was no answer, in words that are the same each time: the errors of package net name ephemeral ports,
 // and those of a certificate hold what the server put there.
-func (c *caller) cause(err error) error {
+func (t *transport) cause(err error) error {
 	var (
 		dns       *net.DNSError
 		authority x509.UnknownAuthorityError
@@ -268,24 +379,23 @@ func (c *caller) cause(err error) error {
 		timeout   net.Error
 	)
 	var text string
+	host := shortened(t.base.Hostname())
 	switch {
-	case errors.Is(err, context.Canceled):
-		return context.Canceled
 	case errors.Is(err, errAddressRefused):
 		text = fmt.Sprintf("host %s has an address that is not spoken to: a loopback one (but for --allow-loopback-endpoints), "+
-			"a link-local or multicast one, or that of a cloud's metadata service", c.base.Hostname())
+			"a link-local or multicast one, or that of a cloud's metadata service", host)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		text = fmt.Sprintf("no answer within %s", c.timeout)
+		text = fmt.Sprintf("no answer within %s", t.timeout)
 	case errors.As(err, &dns) && dns.IsNotFound:
-		text = fmt.Sprintf("host %s not found", c.base.Hostname())
+		text = fmt.Sprintf("host %s not found", host)
 	case errors.As(err, &dns):
-		text = fmt.Sprintf("looking up host %s failed", c.base.Hostname())
+		text = fmt.Sprintf("looking up host %s failed", host)
 	case errors.As(err, &authority):
 		text = "TLS: the certificate is signed by an authority that is not trusted: put the authority's certificate into spec.tls.caBundle"
-	case errors.As(err, &hostname) && c.accessManager:
-		text = fmt.Sprintf("TLS: the certificate is not valid for %s", c.base.Hostname())
+	case errors.As(err, &hostname) && t.accessManager:
+		text = fmt.Sprintf("TLS: the certificate is not valid for %s", host)
 	case errors.As(err, &hostname):
-		text = fmt.Sprintf("TLS: the certificate is not valid for %s: put a name that it is for into spec.tls.serverName", cmp.Or(c.serverName, c.base.Hostname()))
+		text = fmt.Sprintf("TLS: the certificate is not valid for %s: put a name that it is for into spec.tls.serverName", shortened(cmp.Or(t.serverName, host)))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		text = "TLS: the certificate has expired or is not valid yet"
 	case errors.As(err, &invalid):
@@ -305,5 +415,17 @@ func (c *caller) cause(err error) error {
 	default:
 		text = "the answer is not HTTP, or the connection failed"
 	}
-	return errors.New(text)
+	return errors.New(clean(text))
+}
+
+// maxHost bounds the host names in texts, so that what the text says after one is not cut off.
+const maxHost = 63
+
+// shortened makes a host name fit to be part of a text.
+func shortened(host string) string {
+	host = printable(host)
+	if runes := []rune(host); len(runes) > maxHost {
+		return string(runes[:maxHost-1]) + "…"
+	}
+	return host
 }

@@ -140,10 +140,24 @@ func TestAnswers(t *testing.T) {
 		{"401 as text", 401, plain, "Missing Token", "Unauthorized", "", "401 Unauthorized"},
 		{"401 as JSON", 401, json, `{"code":"AUT-1004","title":"Token Expired","message":"Log in again."}`,
 			"Unauthorized", "AUT-1004", "401 Unauthorized: AUT-1004: Token Expired: Log in again."},
-		{"401 without a body", 401, json, "", "Unauthorized", "", "401 Unauthorized"},
+		{"401 as text of the service", 401, plain, "Unauthorized", "Unauthorized", "", "401 Unauthorized"},
+		{"401 as JSON, newer", 401, problem, `{"code":401,"title":"request_failed"}`, "Unauthorized", "401", "401 Unauthorized: 401: request_failed"},
+		{"401 without a body", 401, json, "", "", "", "401 Unauthorized"},
+		{"401 with nothing", 401, "", "", "", "", "401 Unauthorized"},
+		{"401 as an empty text", 401, plain, " ", "", "", "401 Unauthorized"},
+		{"401 of a proxy", 401, html, page, "", "", "401 Unauthorized"},
+		{"401 as a page without its type", 401, "", page, "", "", "401 Unauthorized"},
+		{"401 as a page of the wrong type", 401, plain, page, "", "", "401 Unauthorized"},
+		{"401 as JSON of the wrong type", 401, plain, `{"code":"AUT-1004"}`, "", "", "401 Unauthorized"},
+		{"401 as JSON without a code", 401, json, `{"message":"Unauthorized"}`, "", "", "401 Unauthorized"},
+		{"401 as a long text", 401, plain, strings.Repeat("a", 65), "", "", "401 Unauthorized"},
+		{"401 as another kind of text", 401, "text/markdown", "Unauthorized", "", "", "401 Unauthorized"},
 		{"403 as text", 403, plain, "Forbidden", "Forbidden", "", "403 Forbidden"},
 		{"403 as JSON", 403, json, `{"code":"AUT-1005","title":"No Permission"}`, "Forbidden", "AUT-1005", "403 Forbidden: AUT-1005: No Permission"},
-		{"403 of a proxy", 403, html, page, "Forbidden", "", "403 Forbidden"},
+		{"403 of a proxy", 403, html, page, "", "", "403 Forbidden"},
+		{"403 with nothing", 403, "", "", "", "", "403 Forbidden"},
+		{"403 in lines", 403, plain, "Access denied.\nPolicy 7", "", "", "403 Forbidden"},
+		{"403 as JSON without a code", 403, json, `{"error":"forbidden"}`, "", "", "403 Forbidden"},
 		{"407", 407, html, page, "", "", "407 Proxy Authentication Required"},
 
 		{"429", 429, json, `{"code":429,"title":"request_failed","message":"Too many requests."}`,
@@ -204,7 +218,7 @@ func TestErrorFormats(t *testing.T) {
 				r, server := serve(t)
 				r.Inject(reportertest.Fault{Do: reportertest.Answer(404, http.Header{"Content-Type": {contentType}},
 					`{"type":"about:blank","status":404,"code":"FET-1001","title":"Entity Not Found","`+text+`":"No such connection."}`)})
-				err := clientOf(t, server.URL, "").Delete(t.Context(), ledgerID)
+				err := clientOf(t, server.URL, "").Delete(t.Context(), ledgerID, permitted)
 				expectError(t, err, "NotFound", "DELETE "+ledgerPath+": 404 Not Found: FET-1001: Entity Not Found: No such connection.")
 			})
 		}
@@ -218,7 +232,7 @@ func TestReportersOwnErrors(t *testing.T) {
 		r, server := serve(t)
 		r.SetProblemJSON(problemJSON)
 		r.StartJob("ledger-db")
-		err := clientOf(t, server.URL, "").Delete(t.Context(), ledgerID)
+		err := clientOf(t, server.URL, "").Delete(t.Context(), ledgerID, permitted)
 		expectError(t, err, "JobInProgress", "DELETE "+ledgerPath+": 409 Conflict: FET-1021: Job In Progress: "+message)
 	}
 }
@@ -249,7 +263,7 @@ func TestRetryAfter(t *testing.T) {
 		{"what overflows a duration", []string{"9223372037"}, 24 * time.Hour},
 		{"what overflows 64 bits", []string{"99999999999999999999"}, 24 * time.Hour},
 		{"what overflows 64 bits, with a unit", []string{"99999999999999999999s"}, 0},
-		{"a date to come", []string{"Thu, 01 Jan 2099 00:00:00 GMT"}, 24 * time.Hour},
+		{"a date beyond sense", []string{"Thu, 01 Jan 2099 00:00:00 GMT"}, 0},
 		{"a date gone by", []string{"Fri, 01 Jan 2021 00:00:00 GMT"}, 0},
 		{"an ISO date", []string{"2099-01-01T00:00:00Z"}, 0},
 	} {
@@ -257,7 +271,7 @@ func TestRetryAfter(t *testing.T) {
 			for status, kind := range map[int]string{429: "RateLimited", 503: "Unavailable", 502: "Unavailable", 500: "Unavailable", 409: "", 404: "", 200: ""} {
 				r, server := serve(t)
 				r.Inject(reportertest.Fault{Do: reportertest.Answer(status, http.Header{"Retry-After": test.value}, "")})
-				err := clientOf(t, server.URL, "").Delete(t.Context(), ledgerID)
+				err := clientOf(t, server.URL, "").Delete(t.Context(), ledgerID, permitted)
 				if got := kindOf(err); got != kind {
 					t.Errorf("%d gives kind %q: %v", status, got, err)
 				}
@@ -336,7 +350,7 @@ func TestBodiesAreBounded(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			r, server := serve(t)
 			r.Inject(reportertest.Fault{Do: jsonAnswer(test.status, test.body)})
-			expectError(t, clientOf(t, server.URL, "").Delete(t.Context(), ledgerID), test.kind, "DELETE "+ledgerPath+": "+test.text)
+			expectError(t, clientOf(t, server.URL, "").Delete(t.Context(), ledgerID, permitted), test.kind, "DELETE "+ledgerPath+": "+test.text)
 		})
 	}
 }
@@ -354,8 +368,8 @@ func TestEndlessBody(t *testing.T) {
 		}
 	}})
 	c := clientOf(t, server.URL, "")
-	expectError(t, c.Delete(t.Context(), ledgerID), "", "DELETE "+ledgerPath+": 404 Not Found")
-	if err := c.Delete(t.Context(), ledgerID); err != nil {
+	expectError(t, c.Delete(t.Context(), ledgerID, permitted), "", "DELETE "+ledgerPath+": 404 Not Found")
+	if err := c.Delete(t.Context(), ledgerID, permitted); err != nil {
 		t.Errorf("the next request gives %v", err)
 	}
 }
@@ -384,7 +398,7 @@ func TestTextsAreCleaned(t *testing.T) {
 			if test.text != "" {
 				want += ": " + test.text
 			}
-			expectError(t, clientOf(t, server.URL, "").Delete(t.Context(), ledgerID), "", want)
+			expectError(t, clientOf(t, server.URL, "").Delete(t.Context(), ledgerID, permitted), "", want)
 		})
 	}
 }
@@ -410,7 +424,7 @@ func TestTokenIsNotRepeated(t *testing.T) {
 func TestKindsOfWrappedAndForeignErrors(t *testing.T) {
 	r, server := serve(t)
 	r.Inject(reportertest.Fault{Do: reportertest.Answer(429, http.Header{"Retry-After": {"7"}}, "")})
-	limited := clientOf(t, server.URL, "").Delete(t.Context(), ledgerID)
+	limited := clientOf(t, server.URL, "").Delete(t.Context(), ledgerID, permitted)
 	for _, err := range []error{
 		limited,
 		fmt.Errorf("deleting: %w", limited),

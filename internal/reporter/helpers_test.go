@@ -5,12 +5,10 @@ package reporter
 import (
 	"crypto/x509"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"syscall"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -24,7 +22,7 @@ func TestParseRetryAfterDates(t *testing.T) {
 		"Mon, 01 Jun 2026 12:00:00 GMT":  0,
 		"Mon, 01 Jun 2026 11:59:59 GMT":  0,
 		"Tue, 02 Jun 2026 12:00:00 GMT":  24 * time.Hour,
-		"Tue, 02 Jun 2026 12:00:01 GMT":  24 * time.Hour,
+		"Tue, 02 Jun 2026 12:00:01 GMT":  0,
 		"Mon, 01 Jun 2026 12:00:07":      0,
 		"Mon, 01 Jun 2026 14:00:07 CEST": 0,
 	} {
@@ -36,7 +34,7 @@ func TestParseRetryAfterDates(t *testing.T) {
 
 // What no server of a test can bring about; the rest is in TestNoAnswer.
 func TestCauses(t *testing.T) {
-	c := &caller{base: &url.URL{Host: "reporter.internal:4006"}, timeout: 10 * time.Second}
+	c := &transport{base: &url.URL{Host: "reporter.internal:4006"}, timeout: 10 * time.Second}
 	dialling := func(err error) error {
 		return &net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 49152}, Err: os.NewSyscallError("connect", err)}
 	}
@@ -75,7 +73,7 @@ func TestPause(t *testing.T) {
 		case want == 0:
 		case held == nil:
 			t.Errorf("at %s it is not held", at)
-		case *held != Error{Method: "DELETE", Path: "/asked", Status: status, Code: "FET-0099", kind: kindRateLimited, retryAfter: want, paced: true}:
+		case *held != Error{Method: "DELETE", Path: "/asked", Status: status, Code: "FET-0099", kind: kindRateLimited, retryAfter: want, until: noon.Add(at + want), paced: true}:
 			t.Errorf("at %s it is held with %+v, not for %s", at, *held, want)
 		}
 	}
@@ -116,39 +114,4 @@ func TestPauseHandsOutCopies(t *testing.T) {
 	if got := p.hold("GET", "/", noon).Status; got != 429 {
 		t.Errorf("the status is %d, not 429", got)
 	}
-}
-
-// A pool forgets Reporters that nobody has asked for in an hour, but no other, and makes no second one while it remembers.
-func TestPoolForgets(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var p Pool
-		used, unused := Identity{origin: "http://used"}, Identity{origin: "http://unused"}
-		reporter := func(key Identity) *sharedReporter {
-			shared, err := p.reporter(key, func() (*sharedReporter, error) { return &sharedReporter{transport: &http.Transport{}}, nil })
-			if err != nil {
-				t.Error(err)
-			}
-			return shared
-		}
-		first := reporter(used)
-		reporter(unused)
-		<-time.After(time.Minute)
-		if reporter(used) != first {
-			t.Errorf("a Reporter is made again")
-		}
-		<-time.After(time.Hour)
-		if len(p.reporters) != 2 {
-			t.Errorf("it holds %d Reporters, not 2, before there is a third", len(p.reporters))
-		}
-		reporter(Identity{origin: "http://third"}) // 61 minutes after the unused one, 60 after the used one
-		if _, found := p.reporters[unused]; found {
-			t.Errorf("a Reporter that was not used for more than an hour is remembered")
-		}
-		if reporter(used) != first {
-			t.Errorf("a Reporter that was used within the hour is forgotten")
-		}
-		if reporter(Identity{origin: "http://used", credentials: [32]byte{1}}) == first {
-			t.Errorf("other credentials give the same Reporter")
-		}
-	})
 }

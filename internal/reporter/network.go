@@ -51,7 +51,7 @@ func (n *Network) checkHost(base *url.URL) error {
 	}) {
 		return nil
 	}
-	return fmt.Errorf("the operator is not allowed to speak to host %s: have it added to --allowed-endpoint-hosts", host)
+	return fmt.Errorf("the operator is not allowed to speak to host %s: have it added to --allowed-endpoint-hosts", shortened(host))
 }
 
 // errAddressRefused is what dialling returns for an address that is never spoken to.
@@ -103,34 +103,32 @@ func (n *Network) allows(address netip.Addr) bool {
 	return true
 }
 
-// maxConnections bounds the connections to one Reporter.
+// maxConnections bounds the requests to one Reporter at a time, and so the connections to it.
 const maxConnections = 64
 
-// transport differs from http.DefaultTransport where that would surprise: no proxy from the environment unless it is allowed,
-// and as many idle connections kept as may be in use, so that a burst of requests does not dial for each.
-func (n *Network) transport(config TLS) (http.RoundTripper, error) {
+// longestTimeout is the longest that an endpoint may set. Dialling for it must not end earlier, or an error would not be about the
+// timeout that it names.
+const longestTimeout = time.Minute
+
+// roundTripper returns what speaks to servers. It differs from http.DefaultTransport where that would surprise: no proxy from
+// the environment unless it is allowed, and as many idle connections kept as may be in use, so that a burst of requests does not dial for
+// each. It does not bound connections, as a request would wait for one when it was permitted already.
+func (n *Network) roundTripper(roots *x509.CertPool, serverName string) http.RoundTripper {
 	if n.InPlace != nil {
-		return n.InPlace, nil
+		return n.InPlace
 	}
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, ControlContext: n.control}
+	dialer := &net.Dialer{Timeout: longestTimeout, KeepAlive: 30 * time.Second, ControlContext: n.control}
 	transport := &http.Transport{
 		DialContext:            dialer.DialContext,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, ServerName: config.ServerName},
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName, RootCAs: roots},
 		ForceAttemptHTTP2:      true,
-		MaxConnsPerHost:        maxConnections,
 		MaxIdleConnsPerHost:    maxConnections,
 		IdleConnTimeout:        90 * time.Second,
-		TLSHandshakeTimeout:    10 * time.Second,
+		TLSHandshakeTimeout:    longestTimeout,
 		MaxResponseHeaderBytes: maxBody,
 	}
 	if n.ProxyFromEnvironment {
 		transport.Proxy = http.ProxyFromEnvironment
 	}
-	if config.CABundle != "" {
-		transport.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !transport.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(config.CABundle)) {
-			return nil, errors.New("the CA bundle holds no PEM certificate: it begins with -----BEGIN CERTIFICATE-----")
-		}
-	}
-	return transport, nil
+	return transport
 }

@@ -146,7 +146,7 @@ func TestAddressesAreRefused(t *testing.T) {
 	for _, host := range []string{"2130706433", "0x7f000001", "127.1", "0177.0.0.1", "127.0.0.1."} {
 		pool := &reporter.Pool{}
 		c := poolClient(t, pool, reporter.Config{BaseURL: "http://" + host + ":" + port, Timeout: 10 * time.Second})
-		if err := c.Delete(t.Context(), ledgerID); kindOf(err) != "NotAllowed" && kindOf(err) != "Unavailable" {
+		if err := c.Delete(t.Context(), ledgerID, permitted); kindOf(err) != "NotAllowed" && kindOf(err) != "Unavailable" {
 			t.Errorf("%s gives %v", host, err)
 		}
 	}
@@ -226,7 +226,7 @@ func TestAllowedHosts(t *testing.T) {
 				"the Access Manager: ": {BaseURL: "http://" + allowed, AccessManager: &reporter.AccessManager{URL: url}, Timeout: time.Second},
 			} {
 				want := prefix + "the operator is not allowed to speak to host " + strings.ToLower(strings.Trim(test.host, "[]")) + ": have it added to --allowed-endpoint-hosts"
-				_, err := pool.Client(config)
+				_, err := pool.Client("endpoint", config)
 				switch {
 				case test.want && err != nil:
 					t.Errorf("it is refused: %v", err)
@@ -319,7 +319,7 @@ func TestProxyFromTheEnvironment(t *testing.T) {
 	})
 	t.Run("for allowed hosts alone", func(t *testing.T) {
 		pool := &reporter.Pool{Network: reporter.Network{ProxyFromEnvironment: true, AllowedHosts: []string{"*.example.com"}}}
-		_, err := pool.Client(reporter.Config{BaseURL: "http://reporter..internal", Timeout: time.Second})
+		_, err := pool.Client("endpoint", reporter.Config{BaseURL: "http://reporter..internal", Timeout: time.Second})
 		if want := "the operator is not allowed to speak to host reporter..internal: have it added to --allowed-endpoint-hosts"; err == nil || err.Error() != want {
 			t.Errorf("it gives %v, not %s", err, want)
 		}

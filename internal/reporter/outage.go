@@ -3,109 +3,109 @@
 package reporter
 
 import (
-	"context"
-	"errors"
 	"sync"
 	"time"
 )
 
-// outage is a circuit breaker: it keeps requests from a Reporter that does not answer. It begins with a Check that gets no answer, and
-// ends with one that does. Meanwhile one Check a second is let through at most, one at a time, and nothing else.
+// outage is a circuit breaker: it keeps requests from a Reporter that does not answer. It opens when any request gets no answer, or
+// a Check an error of the server's, and closes with the next answer to any request that is none. Meanwhile one Check a second is let
+// through at most, one at a time, and nothing else. The methods of a nil one do nothing.
 type outage struct {
-	ended func() // is called after the end of one
+	recovered func() // is called after it has closed
 
-	mu      sync.Mutex
-	cause   *Error // what the last Check found, nil while there is no outage
-	probing bool
-	probed  time.Time
+	mu       sync.Mutex
+	cause    *Error    // why it is open, nil while it is closed
+	answered time.Time // when the last answer came
+	probing  bool
+	probed   time.Time
 }
 
 // probeInterval is the least time between two Checks of a Reporter that does not answer.
 const probeInterval = time.Second
 
-// hold returns why nothing is to be sent, which is what the last Check found, or nil if all is well.
-func (o *outage) hold() *Error {
+// hold returns why a request of a client with that timeout is not to be sent, or nil if it is. An outage that was found by running out
+// of a shorter timeout says nothing to such a client: Reporter may just be slow.
+func (o *outage) hold(method, path string, timeout time.Duration) *Error {
+	if o == nil {
+		return nil
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.held()
+	return o.held(method, path, timeout)
 }
 
-func (o *outage) held() *Error {
-	if o.cause == nil {
+func (o *outage) held(method, path string, timeout time.Duration) *Error {
+	if o.cause == nil || (o.cause.within > 0 && o.cause.within < timeout) {
 		return nil
 	}
 	held := *o.cause
-	held.retryAfter, held.mayHaveActed, held.heldBack = 0, false, true
+	if !held.Login { // the failed login is still what the error is about
+		held.Method, held.Path = method, path
+	}
+	held.retryAfter, held.until, held.mayHaveActed, held.heldBack = 0, time.Time{}, false, true
 	return &held
 }
 
-// probe makes a check. In an outage, it returns what the last one found if that is not long ago, or one is under way.
-func (o *outage) probe(check func() error) error {
-	probing, held := o.begin(time.Now())
+// begin opens the breaker because of a request that was sent at a time and found the cause, unless an answer has come since: then what
+// it found is old. Running out of a timeout does not replace running out of a longer one.
+func (o *outage) begin(cause *Error, sent time.Time) {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.answered.After(sent) || (o.cause != nil && cause.within > 0 && cause.within < o.cause.within) {
+		return
+	}
+	o.cause = cause
+}
+
+// end closes the breaker because of an answer.
+func (o *outage) end(now time.Time) {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	ends := o.cause != nil
+	o.cause, o.answered = nil, now
+	o.mu.Unlock()
+	if ends {
+		o.recovered()
+	}
+}
+
+// probe makes a check by a client with that timeout. While the breaker is open, it returns why if the last check is not long ago, or
+// one is under way, and there is no urgency.
+func (o *outage) probe(timeout time.Duration, urgent bool, check func() error) error {
+	probing, held := o.beginProbe(time.Now(), timeout, urgent)
 	if held != nil {
 		return held
 	}
-	proof, cause := proofOfNothing, (*Error)(nil)
-	defer func() { o.end(probing, proof, cause) }()
-	err := check()
-	proof, cause = proofOf(err)
-	return err
+	defer o.endProbe(probing)
+	return check()
 }
 
-func (o *outage) begin(now time.Time) (probing bool, held *Error) {
+func (o *outage) beginProbe(now time.Time, timeout time.Duration, urgent bool) (probing bool, held *Error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.cause == nil {
+	held = o.held(checkMethod, connectionsPath, timeout)
+	if held == nil || urgent {
 		return false, nil
 	}
 	if o.probing || now.Before(o.probed.Add(probeInterval)) {
-		return false, o.held()
+		return false, held
 	}
 	o.probing = true
 	return true, nil
 }
 
-func (o *outage) end(probing bool, proof proof, cause *Error) {
+func (o *outage) endProbe(probing bool) {
 	o.mu.Lock()
-	ends := proof == proofOfAnswer && o.cause != nil
-	switch proof {
-	case proofOfAnswer:
-		o.cause = nil
-	case proofOfSilence:
-		o.cause = cause
-	case proofOfNothing:
+	defer o.mu.Unlock()
+	if o.cause != nil {
+		o.probed = time.Now()
 	}
-	o.probed = time.Now()
 	if probing {
 		o.probing = false
-	}
-	o.mu.Unlock()
-	if ends {
-		o.ended()
-	}
-}
-
-// proof is what a Check shows of a Reporter.
-type proof int
-
-const (
-	proofOfNothing proof = iota // it was not asked
-	proofOfAnswer               // whatever the answer says
-	proofOfSilence
-)
-
-func proofOf(err error) (proof, *Error) {
-	var e *Error
-	switch {
-	case err == nil:
-		return proofOfAnswer, nil
-	case !errors.As(err, &e), e.paced, e.kind == kindNotAllowed, errors.Is(err, context.Canceled):
-		return proofOfNothing, nil
-	case e.kind == kindUnavailable:
-		return proofOfSilence, e
-	case e.Login:
-		return proofOfNothing, nil
-	default:
-		return proofOfAnswer, nil
 	}
 }

@@ -10,28 +10,33 @@ import (
 	"time"
 )
 
-// pace is what a server asks of its clients, whoever it was that it told.
+// pace is how many requests a server asks for, whichever client it was that it said so to.
 type pace struct {
 	pause     pause
 	allowance allowance
 }
 
-// enter lets a request be sent, after which leave must be called. Otherwise it returns the reason, with how long to wait.
-func (p *pace) enter(method, path string, now time.Time) *Error {
+// admit lets a request be sent, after which observe must be called. Otherwise it returns the reason, with how long to wait. An
+// urgent request is admitted whatever the server asked for.
+func (p *pace) admit(method, path string, now time.Time, urgent bool) *Error {
+	if urgent {
+		p.allowance.takeAnyway()
+		return nil
+	}
 	if held := p.pause.hold(method, path, now); held != nil {
 		return held
 	}
 	return p.allowance.take(method, path, now)
 }
 
-// leave takes note of an answer, nil where there was none.
-func (p *pace) leave(a *answer, now time.Time) {
+// observe takes note of an answer, nil where there was none.
+func (p *pace) observe(a *answer, now time.Time) {
 	if a == nil {
 		p.allowance.giveBack(nil, now)
 		return
 	}
 	if a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable {
-		p.pause.begin(a.asError(), now)
+		p.pause.begin(a.asError(), a.received)
 	}
 	p.allowance.giveBack(a.header, now)
 }
@@ -53,6 +58,7 @@ func (p *pause) begin(answer *Error, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.until, p.cause = now.Add(min(answer.retryAfter, maxPause)), *answer
+	p.cause.until = p.until
 }
 
 // hold returns the answer that began the pause, with the rest of it to wait, or nil if there is none.
@@ -71,7 +77,7 @@ func (p *pause) hold(method, path string, now time.Time) *Error {
 // limit on: X-RateLimit-Remaining requests until X-RateLimit-Reset.
 type allowance struct {
 	mu sync.Mutex
-	// left is the least that was told of the time before renewal; while that is in the past, nothing is known.
+	// left is the least that an answer named for the time before renewal; while that is in the past, nothing is known.
 	left     int
 	renewal  time.Time
 	underWay int
@@ -89,12 +95,19 @@ func (l *allowance) take(method, path string, now time.Time) *Error {
 	if now.Before(l.renewal) && l.left <= l.underWay {
 		wait := l.renewal.Sub(now)
 		if l.left > 0 {
-			wait = min(wait, time.Second) // the answers to those under way will tell
+			wait = min(wait, time.Second) // the answers to those under way say how many are left
 		}
-		return &Error{Method: method, Path: path, kind: kindRateLimited, Err: errAllowanceUsedUp, retryAfter: wait, paced: true}
+		return &Error{Method: method, Path: path, kind: kindRateLimited, Err: errAllowanceUsedUp, retryAfter: wait, until: now.Add(wait), paced: true}
 	}
 	l.underWay++
 	return nil
+}
+
+// takeAnyway counts a request that is sent whatever is left.
+func (l *allowance) takeAnyway() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.underWay++
 }
 
 // giveBack takes note of what an answer says, if there was one. Answers overtake each other: of the same time, the least counts.
@@ -102,8 +115,8 @@ func (l *allowance) giveBack(header http.Header, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.underWay--
-	left, renewedIn, told := parseRateLimit(header, now)
-	if !told {
+	left, renewedIn, limited := parseRateLimit(header, now)
+	if !limited {
 		return
 	}
 	renewal := now.Add(renewedIn + renewalMargin)
@@ -115,8 +128,8 @@ func (l *allowance) giveBack(header http.Header, now time.Time) {
 }
 
 // parseRateLimit reads how many more requests a server takes, and in how long that is renewed. It says so in Unix seconds by its own
-// clock, which the Date header shows.
-func parseRateLimit(header http.Header, now time.Time) (left int, renewedIn time.Duration, told bool) {
+// clock, which the Date header shows. A time that is past, or further away than any limit's renewal, means nothing.
+func parseRateLimit(header http.Header, now time.Time) (left int, renewedIn time.Duration, limited bool) {
 	left, err := strconv.Atoi(header.Get("X-RateLimit-Remaining")) //nolint:canonicalheader // as Reporter's documentation writes it
 	if err != nil || left < 0 {
 		return 0, 0, false
@@ -125,9 +138,17 @@ func parseRateLimit(header http.Header, now time.Time) (left int, renewedIn time
 	if err != nil {
 		return 0, 0, false
 	}
-	if date, err := http.ParseTime(header.Get("Date")); err == nil {
-		now = date
+	renewedIn = time.Unix(reset, 0).Sub(serverTime(header, now))
+	if renewedIn <= 0 || renewedIn > longestWait {
+		return 0, 0, false
 	}
-	renewedIn = min(time.Unix(reset, 0).Sub(now), maxPause)
-	return left, renewedIn, renewedIn > 0
+	return left, min(renewedIn, maxPause), true
+}
+
+// serverTime returns the time by the clock of the server, as the Date header of its answer shows it, or else ours.
+func serverTime(header http.Header, now time.Time) time.Time {
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		return date
+	}
+	return now
 }

@@ -26,7 +26,7 @@ func TestAllowance(t *testing.T) {
 			t.Errorf("at %s it is held: %+v", at, *held)
 		case want != 0 && held == nil:
 			t.Errorf("at %s it is not held", at)
-		case want != 0 && (*held != Error{Method: "DELETE", Path: "/asked", Err: errAllowanceUsedUp, kind: kindRateLimited, retryAfter: want, paced: true}):
+		case want != 0 && (*held != Error{Method: "DELETE", Path: "/asked", Err: errAllowanceUsedUp, kind: kindRateLimited, retryAfter: want, until: noon.Add(at + want), paced: true}):
 			t.Errorf("at %s it is held with %+v, not for %s", at, *held, want)
 		}
 	}
@@ -71,6 +71,9 @@ func TestNoAllowance(t *testing.T) {
 		"an end in words":   {"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {"soon"}},
 		"an end in seconds": limits("0", time.Unix(60, 0), noon),
 		"an end just now":   limits("0", noon, noon),
+		"an end in a year":  limits("0", noon.Add(24*365*time.Hour), noon),
+		"an end in ms":      {"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {strconv.FormatInt(noon.Add(time.Minute).UnixMilli(), 10)}},
+		"an end in days":    limits("0", noon.Add(24*time.Hour+time.Second), noon),
 	} {
 		l := allowance{underWay: 1}
 		l.giveBack(header, noon)
@@ -79,8 +82,8 @@ func TestNoAllowance(t *testing.T) {
 		}
 	}
 	l := allowance{underWay: 1}
-	l.giveBack(limits("0", noon.Add(24*365*time.Hour), noon), noon)
+	l.giveBack(limits("0", noon.Add(time.Hour), noon), noon)
 	if held := l.take("GET", "/", noon); held == nil || held.retryAfter != 10*time.Minute+time.Second {
-		t.Errorf("a year is held with %v", held)
+		t.Errorf("an hour is held with %v", held)
 	}
 }

@@ -4,6 +4,7 @@ package reporter
 
 import (
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,70 +12,133 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/http/httpguts"
 	"golang.org/x/oauth2"
 )
 
-// Pool makes Clients. Those for the same Reporter, which is an origin (scheme, host and port) and credentials, share one
-// transport and so its connections, one login, what Reporter asked them to wait, and whether it answers at all, however many endpoints
-// name it. The zero value is ready for use.
+// Pool makes Clients. Those for the same Reporter, which is a base URL, credentials and whom to trust, share one login, what Reporter
+// asked them to wait, and whether it answers at all, however many endpoints name it. Those for the same origin (scheme, host and port)
+// and with the same TLS settings share their TCP connections as well. The zero value is ready for use.
+//
+// What is shared lives as long as one of its users is registered, which Client does and Release ends. A Client goes on working after
+// that: what it needs stays in memory for as long as the Client does.
 type Pool struct {
 	// Network may be set until the first use.
 	Network Network
-	// Recovered, if it is set before the first use, is called when a Reporter answers a Check again that had not answered one.
+	// Recovered, if it is set before the first use, is called when a Reporter answers again that had not answered a request.
 	Recovered func(Identity)
 
-	mu        sync.Mutex
-	reporters map[Identity]*sharedReporter
+	mu         sync.Mutex
+	users      map[string]*user
+	reporters  map[Identity]*sharedReporter
+	transports map[transportKey]*sharedTransport
+	bundles    map[[sha256.Size]byte]*sharedBundle
 }
 
-// Identity tells Reporters apart. It is comparable, and holds a digest of the credentials, so that no dump shows them.
+// Identity distinguishes Reporters. It is comparable, and holds a digest of the credentials, so that no dump shows them.
 type Identity struct {
-	origin      string
+	baseURL     string
 	credentials [sha256.Size]byte
 }
 
-// sharedReporter is what the Clients for one Reporter have in common.
-type sharedReporter struct {
-	transport http.RoundTripper
-	pace      pace
-	outage    *outage
-	session   *session            // nil without credentials
-	login     *accessManagerLogin // nil where there is none
-	lastUsed  time.Time
+// user is one that Reporters are kept for. It keeps the Reporter that it used before for a while: two parts of the operator may ask on
+// behalf of the same endpoint with an older and a newer version of it, in any order, and must not make each other's Reporter anew.
+type user struct {
+	current, previous *sharedReporter
+	changed           time.Time
 }
 
-// unusedReporter is how long a Reporter is kept for which no Client is made any more: its credentials have changed, or its
-// endpoint is gone.
-const unusedReporter = time.Hour
+// overlap is how long a user keeps the Reporter that it used before, at least. Caches are behind for much less.
+const overlap = time.Minute
 
-// Client returns a client for the Reporter that config describes. The error says what to write instead, and is the same each
-// time.
-func (p *Pool) Client(config Config) (*Client, error) {
+// sharedReporter is what the Clients for one Reporter have in common.
+type sharedReporter struct {
+	identity  Identity
+	users     int
+	transport *sharedTransport
+	pace      pace
+	outage    *outage
+	slots     chan struct{}
+	session   *session // nil without credentials
+	// loginTransport leads to the Access Manager, nil where there is none.
+	loginTransport *sharedTransport
+}
+
+// transportKey distinguishes transports. A connection that was verified for one key is never reused for another.
+type transportKey struct {
+	origin     string
+	bundle     [sha256.Size]byte // zero if there is none
+	serverName string
+}
+
+type sharedTransport struct {
+	http.RoundTripper
+	key    transportKey
+	users  int
+	bundle *sharedBundle // nil if there is none
+}
+
+// sharedBundle is a CA bundle that was parsed.
+type sharedBundle struct {
+	digest [sha256.Size]byte
+	roots  *x509.CertPool
+	users  int
+}
+
+// Client returns a client for the Reporter that config describes, and registers the user, such as the UID of an endpoint, as one for
+// whom that Reporter is kept, in place of the one it used before. The error says what to write instead, is the same each time, and
+// leaves the user with what it used before.
+func (p *Pool) Client(userID string, config Config) (*Client, error) {
+	if config.Timeout <= 0 {
+		return nil, fmt.Errorf("the timeout must be positive, not %s", config.Timeout)
+	}
 	base, err := p.parse(config.BaseURL)
 	if err != nil {
 		return nil, err
 	}
-	if !httpguts.ValidHeaderFieldValue(config.Token) {
-		return nil, errors.New("the token contains characters that no HTTP header may carry")
+	if err := checkToken(config.Token); err != nil {
+		return nil, err
 	}
-	if config.Timeout <= 0 {
-		return nil, fmt.Errorf("the timeout must be positive, not %s", config.Timeout)
+	var manager *url.URL
+	if config.AccessManager != nil {
+		if manager, err = p.parse(config.AccessManager.URL); err != nil {
+			return nil, fmt.Errorf("the Access Manager: %w", err)
+		}
+		if err := checkClientCredentials(config.AccessManager); err != nil {
+			return nil, err
+		}
 	}
-	identity := Identity{origin: base.Scheme + "://" + base.Host, credentials: digest(config)}
-	shared, err := p.reporter(identity, func() (*sharedReporter, error) { return p.newReporter(identity, config) })
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	bundle, err := p.bundle(config.TLS.CABundle)
 	if err != nil {
 		return nil, err
 	}
-	if shared.login != nil {
-		shared.login.within.Store(int64(config.Timeout)) // who changed it last waits for the next login
+	identity := Identity{baseURL: base.String(), credentials: digest(config, bundle)}
+	shared, found := p.reporters[identity]
+	if !found {
+		shared = p.newReporter(identity, config, base, manager, bundle)
 	}
+	p.register(userID, shared, time.Now())
 	return &Client{
-		caller:   caller{base: base, timeout: config.Timeout, transport: shared.transport, pace: &shared.pace, serverName: config.TLS.ServerName},
+		transport: transport{base: base, timeout: config.Timeout, roundTripper: shared.transport.RoundTripper, pace: &shared.pace,
+			slots: shared.slots, outage: shared.outage, serverName: config.TLS.ServerName},
 		identity: identity,
 		session:  shared.session,
-		outage:   shared.outage,
 	}, nil
+}
+
+// Release ends the registration of a user, such as that of an endpoint that is gone. Nothing happens if there is none.
+func (p *Pool) Release(userID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	u, found := p.users[userID]
+	if !found {
+		return
+	}
+	delete(p.users, userID)
+	p.release(u.current)
+	p.release(u.previous)
 }
 
 // parse is parseBaseURL for a host that the network allows.
@@ -86,72 +150,145 @@ func (p *Pool) parse(raw string) (*url.URL, error) {
 	return base, p.Network.checkHost(base)
 }
 
-// digest sums up all by which the Clients for one origin differ.
-func digest(config Config) [sha256.Size]byte {
+// digest sums up all by which the Clients for one base URL differ.
+func digest(config Config, bundle *sharedBundle) [sha256.Size]byte {
 	manager := AccessManager{}
 	if config.AccessManager != nil {
 		manager = *config.AccessManager
 	}
+	authorities := ""
+	if bundle != nil {
+		authorities = string(bundle.digest[:])
+	}
 	hash := sha256.New()
-	for _, part := range []string{config.Token, manager.URL, manager.ClientID, manager.ClientSecret, config.TLS.CABundle, config.TLS.ServerName} {
+	for _, part := range []string{config.Token, manager.URL, manager.ClientID, manager.ClientSecret, authorities, config.TLS.ServerName} {
 		fmt.Fprintf(hash, "%d:%s", len(part), part)
 	}
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-func (p *Pool) newReporter(identity Identity, config Config) (*sharedReporter, error) {
-	transport, err := p.Network.transport(config.TLS)
-	if err != nil {
+// bundle returns the CA bundle that a text holds, nil for none. It is kept when a transport is made that uses it.
+func (p *Pool) bundle(text string) (*sharedBundle, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // none is no error
+	}
+	sum := sha256.Sum256([]byte(text))
+	if known, found := p.bundles[sum]; found {
+		return known, nil
+	}
+	if err := checkBundle(text); err != nil {
 		return nil, err
 	}
-	shared := &sharedReporter{transport: transport, outage: &outage{ended: func() {
-		if p.Recovered != nil {
-			p.Recovered(identity)
-		}
-	}}}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM([]byte(text)) {
+		return nil, errors.New("the CA bundle holds no PEM certificate: it begins with -----BEGIN CERTIFICATE-----")
+	}
+	return &sharedBundle{digest: sum, roots: roots}, nil
+}
+
+func (p *Pool) newReporter(identity Identity, config Config, base, manager *url.URL, bundle *sharedBundle) *sharedReporter {
+	shared := &sharedReporter{
+		identity:  identity,
+		transport: p.transport(base, bundle, config.TLS.ServerName),
+		slots:     make(chan struct{}, maxConnections),
+		outage: &outage{recovered: func() {
+			if p.Recovered != nil {
+				p.Recovered(identity)
+			}
+		}},
+	}
 	switch {
-	case config.AccessManager != nil:
-		base, err := p.parse(config.AccessManager.URL)
-		if err != nil {
-			return nil, fmt.Errorf("the Access Manager: %w", err)
-		}
-		transport, err := p.Network.transport(TLS{CABundle: config.TLS.CABundle})
-		if err != nil {
-			return nil, err
-		}
-		shared.login = &accessManagerLogin{
-			caller:       caller{base: base, transport: transport, pace: &pace{}, accessManager: true},
+	case manager != nil:
+		shared.loginTransport = p.transport(manager, bundle, "")
+		shared.session = &session{login: &accessManagerLogin{
+			transport:    transport{base: manager, roundTripper: shared.loginTransport.RoundTripper, pace: &pace{}, accessManager: true},
 			clientID:     config.AccessManager.ClientID,
 			clientSecret: config.AccessManager.ClientSecret,
-		}
-		shared.session = &session{login: shared.login}
+		}}
 	case config.Token != "":
 		shared.session = &session{token: &oauth2.Token{AccessToken: config.Token}}
 	}
-	return shared, nil
+	if p.reporters == nil {
+		p.reporters = map[Identity]*sharedReporter{}
+	}
+	p.reporters[identity] = shared
+	return shared
 }
 
-func (p *Pool) reporter(key Identity, create func() (*sharedReporter, error)) (*sharedReporter, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := time.Now()
-	shared, found := p.reporters[key]
+// transport returns the transport to the origin of a URL, with one more user.
+func (p *Pool) transport(base *url.URL, bundle *sharedBundle, serverName string) *sharedTransport {
+	key := transportKey{origin: base.Scheme + "://" + base.Host, serverName: serverName}
+	var roots *x509.CertPool
+	if bundle != nil {
+		key.bundle, roots = bundle.digest, bundle.roots
+	}
+	shared, found := p.transports[key]
 	if !found {
-		for other, unused := range p.reporters {
-			if now.Sub(unused.lastUsed) > unusedReporter {
-				(&http.Client{Transport: unused.transport}).CloseIdleConnections()
-				delete(p.reporters, other)
+		shared = &sharedTransport{RoundTripper: p.Network.roundTripper(roots, serverName), key: key, bundle: bundle}
+		if p.transports == nil {
+			p.transports = map[transportKey]*sharedTransport{}
+		}
+		p.transports[key] = shared
+		if bundle != nil {
+			if p.bundles == nil {
+				p.bundles = map[[sha256.Size]byte]*sharedBundle{}
+			}
+			p.bundles[bundle.digest] = bundle
+			bundle.users++
+		}
+	}
+	shared.users++
+	return shared
+}
+
+// register has a user use a Reporter from now on. Before the one that it does not use any more is released, so that they share what they
+// can.
+func (p *Pool) register(userID string, shared *sharedReporter, now time.Time) {
+	u, found := p.users[userID]
+	if !found {
+		if p.users == nil {
+			p.users = map[string]*user{}
+		}
+		u = &user{}
+		p.users[userID] = u
+	}
+	switch shared {
+	case u.current:
+		if u.previous != nil && now.Sub(u.changed) >= overlap {
+			p.release(u.previous)
+			u.previous = nil
+		}
+	case u.previous:
+		u.current, u.previous, u.changed = shared, u.current, now
+	default:
+		shared.users++
+		p.release(u.previous)
+		u.current, u.previous, u.changed = shared, u.current, now
+	}
+}
+
+// release takes one user from a Reporter. Without any, it is forgotten, with the transports and the bundle that nothing else uses.
+func (p *Pool) release(shared *sharedReporter) {
+	if shared == nil {
+		return
+	}
+	if shared.users--; shared.users > 0 {
+		return
+	}
+	delete(p.reporters, shared.identity)
+	for _, transport := range []*sharedTransport{shared.transport, shared.loginTransport} {
+		if transport == nil {
+			continue
+		}
+		if transport.users--; transport.users > 0 {
+			continue
+		}
+		delete(p.transports, transport.key)
+		(&http.Client{Transport: transport.RoundTripper}).CloseIdleConnections()
+		if bundle := transport.bundle; bundle != nil {
+			if bundle.users--; bundle.users == 0 {
+				delete(p.bundles, bundle.digest)
 			}
 		}
-		if p.reporters == nil {
-			p.reporters = map[Identity]*sharedReporter{}
-		}
-		var err error
-		if shared, err = create(); err != nil {
-			return nil, err
-		}
-		p.reporters[key] = shared
 	}
-	shared.lastUsed = now
-	return shared, nil
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
-// Clients share connections where they may: with the same origin and the same credentials.
+// Clients share connections where they may: with the same origin, and the same idea of whom to trust.
 func TestClientsShareConnections(t *testing.T) {
 	r, server := serve(t)
 	r.Inject(reportertest.Fault{Do: jsonAnswer(200, `{"items":[]}`)})
@@ -31,11 +31,13 @@ func TestClientsShareConnections(t *testing.T) {
 		{"a slash", reporter.Config{BaseURL: server.URL + "/", Token: "token-a", Timeout: 10 * time.Second}, 1},
 		{"another path", reporter.Config{BaseURL: server.URL + "/reporter", Token: "token-a", Timeout: 10 * time.Second}, 1},
 		{"a scheme in upper case", reporter.Config{BaseURL: strings.Replace(server.URL, "http:", "HTTP:", 1), Token: "token-a", Timeout: 10 * time.Second}, 1},
-		{"another token", reporter.Config{BaseURL: server.URL, Token: "token-b", Timeout: 10 * time.Second}, 2},
-		{"no token", reporter.Config{BaseURL: server.URL, Timeout: 10 * time.Second}, 3},
-		{"the first token again", reporter.Config{BaseURL: server.URL, Token: "token-a", Timeout: 10 * time.Second}, 3},
-		{"another host", reporter.Config{BaseURL: strings.Replace(server.URL, "127.0.0.1", "localhost", 1), Token: "token-a", Timeout: 10 * time.Second}, 4},
-		{"that host in upper case", reporter.Config{BaseURL: strings.Replace(server.URL, "127.0.0.1", "LocalHost", 1), Token: "token-a", Timeout: 10 * time.Second}, 4},
+		{"another token", reporter.Config{BaseURL: server.URL, Token: "token-b", Timeout: 10 * time.Second}, 1},
+		{"no token", reporter.Config{BaseURL: server.URL, Timeout: 10 * time.Second}, 1},
+		{"the first token again", reporter.Config{BaseURL: server.URL, Token: "token-a", Timeout: 10 * time.Second}, 1},
+		{"another host", reporter.Config{BaseURL: strings.Replace(server.URL, "127.0.0.1", "localhost", 1), Token: "token-a", Timeout: 10 * time.Second}, 2},
+		{"that host in upper case", reporter.Config{BaseURL: strings.Replace(server.URL, "127.0.0.1", "LocalHost", 1), Token: "token-a", Timeout: 10 * time.Second}, 2},
+		{"another name to expect", reporter.Config{BaseURL: server.URL, Token: "token-a", TLS: reporter.TLS{ServerName: "reporter.internal"}, Timeout: 10 * time.Second}, 3},
+		{"another authority", reporter.Config{BaseURL: server.URL, Token: "token-a", TLS: reporter.TLS{CABundle: systemAuthority.bundle}, Timeout: 10 * time.Second}, 4},
 	} {
 		if err := poolClient(t, pool, test.config).Check(t.Context()); err != nil {
 			t.Errorf("%s: %v", test.name, err)
@@ -77,9 +79,9 @@ func deleteAtOnce(t *testing.T, pool *reporter.Pool, r *reportertest.Reporter, u
 	for range n {
 		id := r.Add(reportertest.Connection{}).ID
 		group.Go(func() {
-			c, err := pool.Client(reporter.Config{BaseURL: url, Token: "token-a", Timeout: 10 * time.Second})
+			c, err := pool.Client("endpoint", reporter.Config{BaseURL: url, Token: "token-a", Timeout: 10 * time.Second})
 			if err == nil {
-				err = c.Delete(t.Context(), id)
+				err = c.Delete(t.Context(), id, permitted)
 			}
 			if err != nil {
 				t.Error(err)
@@ -118,7 +120,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// Whoever is told to wait, all of them do: the limit is on the credentials, not on the one connection.
+// What Reporter asks one client for, all clients with the same credentials heed: the limit is on those, not on the one connection.
 func TestPauseIsShared(t *testing.T) {
 	for _, test := range []struct {
 		status     int
@@ -144,33 +146,32 @@ func TestPauseIsShared(t *testing.T) {
 				}
 				r.ResetRequests()
 
-				slower, deeper := config, config
+				slower := config
 				slower.Timeout = 20 * time.Second
-				deeper.BaseURL += "/reporter/"
-				for _, held := range []struct {
-					client *reporter.Client
-					prefix string
-				}{{c, ""}, {poolClient(t, pool, config), ""}, {poolClient(t, pool, slower), ""}, {poolClient(t, pool, deeper), "/reporter"}} {
+				for _, held := range []*reporter.Client{c, poolClient(t, pool, config), poolClient(t, pool, slower)} {
 					for _, call := range calls {
-						err := call.do(t.Context(), held.client)
-						if test.status == 503 && (first.name == "Check" || reporter.IsHeldBack(err)) {
+						err := call.do(t.Context(), held)
+						expectError(t, err, test.kind, call.method+" "+call.path+": "+test.text)
+						if test.status == 503 && first.name == "Check" {
 							// A Check that finds Reporter unavailable holds back whatever comes until another one succeeds.
-							expectError(t, err, test.kind, "GET "+listPath+": "+test.text)
+							if !reporter.IsHeldBack(err) {
+								t.Errorf("it is not held back: %v", err)
+							}
 							continue
 						}
-						expectError(t, err, test.kind, call.method+" "+held.prefix+call.path+": "+test.text)
 						if wait := reporter.RetryAfter(err); wait <= 0 || wait > 300*time.Second {
 							t.Errorf("it asks to wait %s, which is not what is left of 5m0s", wait)
 						}
 					}
 				}
 				expectArrived(t, r)
-				if err := c.Delete(t.Context(), "ledger-db"); kindOf(err) != "InvalidID" {
+				if err := c.Delete(t.Context(), "ledger-db", permitted); kindOf(err) != "InvalidID" {
 					t.Errorf("an invalid id gives %v", err)
 				}
 
-				another, none, elsewhere := config, config, config
+				another, none, elsewhere, deeper := config, config, config, config
 				another.Token, none.Token, elsewhere.BaseURL = "token-b", "", otherServer.URL
+				deeper.BaseURL += "/reporter/"
 				for name, free := range map[string]*reporter.Client{
 					"another token": poolClient(t, pool, another),
 					"no token":      poolClient(t, pool, none),
@@ -181,7 +182,10 @@ func TestPauseIsShared(t *testing.T) {
 					}
 				}
 				expectArrived(t, r, "GET "+listPath+"?limit=1&page=1", "GET "+listPath+"?limit=1&page=1", "GET "+listPath+"?limit=1&page=1")
-				if err := poolClient(t, pool, elsewhere).Delete(t.Context(), ledgerID); err != nil {
+				if err := poolClient(t, pool, deeper).Check(t.Context()); !reporter.IsWrongPath(err) {
+					t.Errorf("another base path: %v", err)
+				}
+				if err := poolClient(t, pool, elsewhere).Delete(t.Context(), ledgerID, permitted); err != nil {
 					t.Errorf("another origin: %v", err)
 				}
 				expectArrived(t, other, "DELETE "+ledgerPath)
@@ -203,10 +207,10 @@ func TestNoPause(t *testing.T) {
 		r, server := serve(t)
 		c := clientOf(t, server.URL, "")
 		r.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(test.status, http.Header{"Retry-After": {test.retryAfter}}, "")})
-		if err := c.Delete(t.Context(), ledgerID); err == nil {
+		if err := c.Delete(t.Context(), ledgerID, permitted); err == nil {
 			t.Errorf("%d is taken for success", test.status)
 		}
-		if err := c.Delete(t.Context(), ledgerID); err != nil {
+		if err := c.Delete(t.Context(), ledgerID, permitted); err != nil {
 			t.Errorf("after %d with Retry-After %q: %v", test.status, test.retryAfter, err)
 		}
 	}

@@ -17,6 +17,9 @@ import (
 
 const ledgerID = "019996b8-f3d1-7d2b-a192-6e91464d82fc"
 
+// permitted is the permission of a test that is about something else.
+func permitted(context.Context) error { return nil }
+
 // direct sends to a handler without a network, so that time can stand still meanwhile.
 type direct struct{ http.Handler }
 
@@ -34,7 +37,7 @@ func newRealm(t *testing.T) (*reportertest.Reporter, *reportertest.AccessManager
 	r.Add(reportertest.Connection{ID: ledgerID})
 	manager := reportertest.NewAccessManager(r)
 	manager.AddClient("operator", "hunter2", "")
-	c, err := new(Pool).Client(Config{
+	c, err := new(Pool).Client("endpoint", Config{
 		BaseURL:       "http://reporter",
 		AccessManager: &AccessManager{URL: "http://manager", ClientID: "operator", ClientSecret: "hunter2"},
 		Timeout:       time.Hour,
@@ -42,8 +45,8 @@ func newRealm(t *testing.T) (*reportertest.Reporter, *reportertest.AccessManager
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.transport = direct{r}
-	c.session.login.(*accessManagerLogin).transport = direct{manager}
+	c.roundTripper = direct{r}
+	c.session.login.roundTripper = direct{manager}
 	return r, manager, c
 }
 
@@ -205,7 +208,7 @@ func TestLateForTheLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, manager, c := newRealm(t)
 		for range 2 {
-			if _, err := c.session.renew(); err != nil {
+			if _, err := c.session.renew(time.Hour, false); err != nil {
 				t.Error(err)
 			}
 		}
@@ -251,9 +254,12 @@ func TestLateRefusal(t *testing.T) {
 		}
 		manager.RevokeTokens()
 		hold, open := gate()
-		r.Inject(reportertest.Fault{Method: "DELETE", Times: 1, Do: hold})
+		r.Inject(reportertest.Fault{ID: ledgerID, Times: 1, Do: hold})
 		late := make(chan error, 1)
-		go func() { late <- c.Delete(t.Context(), ledgerID) }()
+		go func() {
+			_, err := c.Get(t.Context(), ledgerID)
+			late <- err
+		}()
 		synctest.Wait()
 		if err := c.Check(t.Context()); err != nil {
 			t.Error(err)
@@ -338,11 +344,11 @@ func TestLoginTimesOut(t *testing.T) {
 		config := Config{BaseURL: "http://reporter", AccessManager: &AccessManager{URL: "http://manager"}}
 		for _, timeout := range []time.Duration{time.Hour, 7 * time.Second, 20 * time.Second} {
 			config.Timeout = timeout
-			c, err := pool.Client(config)
+			c, err := pool.Client("endpoint", config)
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.session.login.(*accessManagerLogin).transport = hanging{}
+			c.session.login.roundTripper = hanging{}
 			began := time.Now()
 			_, err = c.Login(t.Context())
 			if want := "POST /v1/login/oauth/access_token: no answer within " + timeout.String(); err == nil || err.Error() != want || !IsUnavailable(err) {
@@ -353,6 +359,46 @@ func TestLoginTimesOut(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Of two clients of one Reporter, each waits for a login as long as its own timeout says, also where both wait at once.
+func TestLoginsOfDifferentTimeouts(t *testing.T) {
+	for _, order := range [][]int{{0, 1}, {1, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &server{answer: hangingFor(10*time.Second, answering(200, `{"accessToken":"token-a","expiresIn":3600}`))}
+			clients := make([]*Client, 2)
+			pool := &Pool{Network: Network{InPlace: s}}
+			timeouts := []time.Duration{5 * time.Second, 20 * time.Second}
+			for i, timeout := range timeouts {
+				var err error
+				clients[i], err = pool.Client(timeout.String(), Config{BaseURL: "http://reporter", AccessManager: &AccessManager{URL: "http://manager"}, Timeout: timeout})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			began := time.Now()
+			var took [2]time.Duration
+			var found [2]error
+			var group sync.WaitGroup
+			for _, i := range order {
+				group.Go(func() {
+					_, found[i] = clients[i].Login(t.Context())
+					took[i] = time.Since(began)
+				})
+				synctest.Wait()
+			}
+			group.Wait()
+			if want := "POST /v1/login/oauth/access_token: no answer within 5s"; found[0] == nil || found[0].Error() != want || took[0] != 5*time.Second {
+				t.Errorf("who waits for 5 s gets %v after %s, not %s", found[0], took[0], want)
+			}
+			if found[1] != nil || took[1] != 10*time.Second {
+				t.Errorf("who waits for 20 s gets %v after %s", found[1], took[1])
+			}
+			if _, err := clients[0].Login(t.Context()); err != nil || len(s.sent) != 2 {
+				t.Errorf("the token is not for both: %v, %d logins", err, len(s.sent))
+			}
+		})
+	}
 }
 
 // hanging never answers.

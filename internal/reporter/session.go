@@ -6,9 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -25,45 +25,49 @@ type AccessManager struct {
 	ClientID, ClientSecret string
 }
 
-// session keeps the token that all calls to one Reporter share. There is one login at a time, whoever needs it.
+// session keeps the token that all calls to one Reporter share. There is one login at a time for all of them; clients whose timeouts
+// differ have one each, as a login that is too slow for one of them may not be for the other.
 type session struct {
-	login oauth2.TokenSource // nil where the token is given
+	login *accessManagerLogin // nil where the token is given
 	group singleflight.Group
 
 	mu    sync.Mutex
 	token *oauth2.Token
+	// refused is the first of the tokens that were refused since one was accepted, nil if none was.
+	refused *oauth2.Token
 }
 
-// get returns the token in use, after a login if there is none that will last. An error of the login is an *Error.
-func (s *session) get(ctx context.Context) (*oauth2.Token, error) {
+// get returns the token in use, after a login within a timeout if there is none that will last. An error of the login is an *Error.
+func (s *session) get(ctx context.Context, timeout time.Duration) (*oauth2.Token, error) {
 	if token := s.current(); token != nil {
 		return token, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, leaving(err)
+		return nil, loginAbandoned(err)
 	}
+	urgent := IsUrgent(ctx)
 	select {
-	case done := <-s.group.DoChan("", s.renew):
+	case done := <-s.group.DoChan(fmt.Sprintf("%s %t", timeout, urgent), func() (any, error) { return s.renew(timeout, urgent) }):
 		if done.Err != nil {
 			return nil, done.Err
 		}
 		return done.Val.(*oauth2.Token), nil
 	case <-ctx.Done():
-		return nil, leaving(ctx.Err())
+		return nil, loginAbandoned(ctx.Err())
 	}
 }
 
-// leaving is the error of a caller who does not wait for the login.
-func leaving(err error) *Error {
+// loginAbandoned is the error of a call whose context ends before the login does.
+func loginAbandoned(err error) *Error {
 	return &Error{Method: http.MethodPost, Path: loginPath, Login: true, kind: kindUnavailable, Err: err}
 }
 
-// renew logs in, unless another login has ended since its caller looked.
-func (s *session) renew() (any, error) {
+// renew logs in, unless another login has ended since the token was last looked at.
+func (s *session) renew(timeout time.Duration, urgent bool) (*oauth2.Token, error) {
 	if token := s.current(); token != nil {
 		return token, nil
 	}
-	token, err := s.login.Token()
+	token, err := s.login.obtain(timeout, urgent)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +87,8 @@ func (s *session) current() *oauth2.Token {
 	return s.token
 }
 
-// drop forgets a token that was refused, unless another has taken its place already, and says whether it makes sense to try
-// again with a new one.
+// drop forgets a token that was refused, unless another has taken its place already, and says whether a new login may help: the
+// token came from one, and no other token has been refused since one was accepted.
 func (s *session) drop(refused *oauth2.Token) bool {
 	if s == nil || s.login == nil {
 		return false
@@ -94,7 +98,20 @@ func (s *session) drop(refused *oauth2.Token) bool {
 	if s.token == refused {
 		s.token = nil
 	}
-	return true
+	if s.refused == nil {
+		s.refused = refused
+	}
+	return s.refused == refused
+}
+
+// accept takes note of a token that was not refused.
+func (s *session) accept() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused = nil
 }
 
 // renewal is how long before its end a token is renewed: a tenth of its life, a minute at most.
@@ -105,31 +122,37 @@ func renewal(token *oauth2.Token) time.Duration {
 // accessManagerLogin is the machine-to-machine login of Lerian's Access Manager. It is OAuth 2.0's client credentials grant in
 // all but its wire format, which is JSON in camel case, so that the oauth2 package cannot make it.
 type accessManagerLogin struct {
-	caller
+	transport
 	clientID, clientSecret string
-	// within is the timeout of a login, a time.Duration: it may be changed while the token stays.
-	within atomic.Int64
 }
 
-// Token logs in. The error is an *Error: IsUnauthorized where the Access Manager does not take the credentials.
-func (l *accessManagerLogin) Token() (*oauth2.Token, error) {
+// obtain logs in. The error is an *Error: IsUnauthorized where the Access Manager does not take the credentials.
+func (l *accessManagerLogin) obtain(timeout time.Duration, urgent bool) (*oauth2.Token, error) {
 	body, err := json.Marshal(map[string]string{"grantType": "client_credentials", "clientId": l.clientID, "clientSecret": l.clientSecret})
 	if err != nil {
 		return nil, err
 	}
-	// It is for all who wait, so it does not end with the call that happened to need it first; the timeout bounds it.
-	caller := l.caller
-	caller.timeout = time.Duration(l.within.Load())
-	answer, err := caller.send(context.Background(), message{method: http.MethodPost, path: loginPath, body: body, secret: l.clientSecret})
+	// The login serves every waiting call, so it does not end with the context of the first one; the timeout bounds it.
+	ctx := context.Background()
+	if urgent {
+		ctx = WithUrgency(ctx)
+	}
+	transport := l.transport
+	transport.timeout = timeout
+	answer, err := transport.send(ctx, request{method: http.MethodPost, path: loginPath, body: body, secret: l.clientSecret})
 	if err != nil {
-		return nil, asLogin(err)
+		var e *Error
+		if errors.As(err, &e) {
+			e.Login = true
+		}
+		return nil, err
 	}
 	var granted struct {
 		AccessToken string `json:"accessToken"`
 		ExpiresIn   int64  `json:"expiresIn"`
 	}
 	if !answer.decode(http.StatusOK, &granted) || granted.AccessToken == "" || !httpguts.ValidHeaderFieldValue(granted.AccessToken) {
-		return nil, asLogin(answer.asError())
+		return nil, answer.asLoginError()
 	}
 	token := &oauth2.Token{AccessToken: granted.AccessToken, ExpiresIn: min(granted.ExpiresIn, maxTokenLife)}
 	if token.ExpiresIn > 0 {
@@ -140,20 +163,3 @@ func (l *accessManagerLogin) Token() (*oauth2.Token, error) {
 
 // maxTokenLife bounds, in seconds, what is believed of a token's life.
 const maxTokenLife = 24 * 60 * 60
-
-// asLogin marks an error as one of the login. Whatever the Access Manager has against the request, but for its rate, it has
-// against the credentials; what it says of connections means nothing.
-func asLogin(err error) error {
-	var e *Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	e.Login, e.mayHaveActed = true, false // what was asked of Reporter was not asked
-	switch e.Status {
-	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden:
-		e.kind = kindUnauthorized
-	case http.StatusNotFound, http.StatusConflict:
-		e.kind = kindUnexpected
-	}
-	return e
-}

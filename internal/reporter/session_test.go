@@ -73,10 +73,13 @@ func (r *realm) expectLogins(t *testing.T, logins int, used ...int) {
 	}
 }
 
+// acme is the tenant of realm's client.
+var acme = reporter.Tenant{ID: "acme", Readable: true}
+
 // login is the call that needs a token and nothing else.
 var login = call{"Login", "", "", "", func(ctx context.Context, c *reporter.Client) error {
-	tenantID, err := c.Login(ctx)
-	if err != nil && tenantID != "" {
+	tenant, err := c.Login(ctx)
+	if err != nil && tenant != (reporter.Tenant{}) {
 		return errors.New("Login must return either a tenant or an error")
 	}
 	return err
@@ -101,8 +104,8 @@ func TestLoginRequest(t *testing.T) {
 			}))
 			config := r.config()
 			config.AccessManager = &reporter.AccessManager{URL: server.URL + test.path, ClientID: test.id, ClientSecret: test.secret}
-			if tenantID, err := poolClient(t, newPool(), config).Login(t.Context()); tenantID != "acme" || err != nil {
-				t.Fatalf("the tenant is %q, %v", tenantID, err)
+			if tenant, err := poolClient(t, newPool(), config).Login(t.Context()); tenant != acme || err != nil {
+				t.Fatalf("the tenant is %+v, %v", tenant, err)
 			}
 			if want := []string{"POST " + test.sent}; !reflect.DeepEqual(sent, want) {
 				t.Errorf("sent %q, not %q", sent, want)
@@ -127,7 +130,7 @@ func TestLoginRequest(t *testing.T) {
 	}
 }
 
-// One login serves all calls, and all clients of a pool for the same Reporter.
+// One login serves all calls, and all clients of a pool for the same Reporter. Another base path is another Reporter.
 func TestTokenIsKept(t *testing.T) {
 	r := newRealm(t)
 	pool := newPool()
@@ -140,16 +143,16 @@ func TestTokenIsKept(t *testing.T) {
 		if err != nil && (i != 3 || !reporter.IsWrongPath(err)) {
 			t.Errorf("client %d: %v", i, err)
 		}
-		if tenantID, err := poolClient(t, pool, config).Login(t.Context()); tenantID != "acme" || err != nil {
-			t.Errorf("client %d has the tenant %q, %v", i, tenantID, err)
+		if tenant, err := poolClient(t, pool, config).Login(t.Context()); tenant != acme || err != nil {
+			t.Errorf("client %d has the tenant %+v, %v", i, tenant, err)
 		}
 	}
-	r.expectLogins(t, 1, 0, 0, 0, 0)
-	if err := poolClient(t, pool, both).Delete(t.Context(), ledgerID); err != nil {
+	r.expectLogins(t, 2, 0, 0, 0, 1)
+	if err := poolClient(t, pool, both).Delete(t.Context(), ledgerID, permitted); err != nil {
 		t.Error(err)
 	}
-	r.expectLogins(t, 2, 0, 0, 0, 0, 1)
-	if n := r.managerServer.Accepted(); n != 2 {
+	r.expectLogins(t, 3, 0, 0, 0, 1, 2)
+	if n := r.managerServer.Accepted(); n != 1 {
 		t.Errorf("%d connections to the Access Manager were opened", n)
 	}
 }
@@ -204,16 +207,16 @@ func TestLoginsAreNotShared(t *testing.T) {
 func TestLoginWithoutAccessManager(t *testing.T) {
 	r, server := serve(t)
 	for _, token := range []string{"", "token-a"} {
-		if tenantID, err := clientOf(t, server.URL, token).Login(t.Context()); tenantID != "" || err != nil {
-			t.Errorf("it gives %q, %v", tenantID, err)
+		if tenant, err := clientOf(t, server.URL, token).Login(t.Context()); tenant != (reporter.Tenant{Readable: token == ""}) || err != nil {
+			t.Errorf("it gives %+v, %v", tenant, err)
 		}
 	}
 	expectArrived(t, r)
 }
 
-// A token may be revoked before its end. One 401 is worth one other try, with a token of another login.
+// A token may be revoked before its end. One 401 is worth one other try, with a token of another login, if the call only reads.
 func TestRefusedToken(t *testing.T) {
-	for _, call := range calls {
+	for _, call := range calls[1:] {
 		t.Run(call.name, func(t *testing.T) {
 			r := newRealm(t)
 			c := r.client(t)
@@ -233,16 +236,62 @@ func TestRefusedToken(t *testing.T) {
 	}
 }
 
+// A DELETE is not repeated: its permission was for one. What it says of the token lets who tries again do so at once, once.
+func TestRefusedTokenOfADelete(t *testing.T) {
+	r := newRealm(t)
+	c := r.client(t)
+	if _, err := c.Login(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.manager.RevokeTokens()
+	asked := 0
+	permit := func(context.Context) error {
+		asked++
+		return nil
+	}
+	err := c.Delete(t.Context(), ledgerID, permit)
+	expectError(t, err, "Unauthorized", "DELETE "+ledgerPath+": 401 Unauthorized")
+	if !reporter.IsTokenRefused(fmt.Errorf("deleting: %w", err)) || reporter.MayHaveActed(err) || asked != 1 {
+		t.Errorf("it does not say that the token was refused, or permission was asked for %d times: %+v", asked, err)
+	}
+	r.expectLogins(t, 1, 0)
+
+	remove := r.Inject(reportertest.Fault{Do: unauthorized})
+	for range 2 {
+		if err := c.Delete(t.Context(), ledgerID, permit); !reporter.IsUnauthorized(err) || reporter.IsTokenRefused(err) {
+			t.Errorf("a new token that is refused as well gives %+v", err)
+		}
+	}
+	remove()
+	r.expectLogins(t, 3, 0, 1, 2)
+	if _, err := c.Get(t.Context(), ledgerID); err != nil {
+		t.Error(err)
+	}
+	r.manager.RevokeTokens()
+	if err := c.Delete(t.Context(), ledgerID, permit); !reporter.IsTokenRefused(err) {
+		t.Errorf("a token that was accepted before gives %+v", err)
+	}
+	if err := c.Delete(t.Context(), ledgerID, permit); err != nil || asked != 5 {
+		t.Errorf("a new token gives %v, and permission was asked for %d times, not 5", err, asked)
+	}
+}
+
+// unauthorized is Reporter's own way to refuse a token.
+var unauthorized = reportertest.Answer(401, http.Header{"Content-Type": {"text/plain; charset=utf-8"}}, "Unauthorized")
+
 // A second 401 is not about the token, and is reported. The next call does not believe in that token either.
 func TestRefusedTokens(t *testing.T) {
-	for _, call := range calls {
+	for _, call := range calls[1:] {
 		t.Run(call.name, func(t *testing.T) {
 			r := newRealm(t)
 			c := r.client(t)
-			remove := r.Inject(reportertest.Fault{Do: reportertest.Answer(401, nil, "")})
+			remove := r.Inject(reportertest.Fault{Do: unauthorized})
 			err := call.do(t.Context(), c)
 			expectError(t, err, "Unauthorized", call.method+" "+call.path+": 401 Unauthorized")
 			expectLoginFailed(t, err, false)
+			if reporter.IsTokenRefused(err) {
+				t.Error("it says that a new login may help")
+			}
 			r.expectLogins(t, 2, 0, 1)
 			remove()
 			if err := c.Check(t.Context()); err != nil {
@@ -264,20 +313,21 @@ func TestAfterARefusedToken(t *testing.T) {
 		{503, "Unavailable", "503 Service Unavailable: FET-1001: Entity Not Found: No such connection."},
 	} {
 		r := newRealm(t)
-		r.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(401, nil, "")})
+		r.Inject(reportertest.Fault{Times: 1, Do: unauthorized})
 		r.Inject(reportertest.Fault{Do: jsonAnswer(test.status, absent)})
-		expectError(t, r.client(t).Delete(t.Context(), ledgerID), test.kind, "DELETE "+ledgerPath+": "+test.text)
+		_, err := r.client(t).Get(t.Context(), ledgerID)
+		expectError(t, err, test.kind, "GET "+ledgerPath+": "+test.text)
 		r.expectLogins(t, 2, 0, 1)
 	}
 
 	r := newRealm(t)
-	r.Inject(reportertest.Fault{Do: reportertest.Answer(401, nil, "")})
+	r.Inject(reportertest.Fault{Do: unauthorized})
 	c := r.client(t)
 	if _, err := c.Login(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.manager.Inject(reportertest.Fault{Do: jsonAnswer(404, absent)})
-	err := c.Delete(t.Context(), ledgerID)
+	_, err := c.Get(t.Context(), ledgerID)
 	expectError(t, err, "", "POST "+loginPath+": 404 Not Found: FET-1001: Entity Not Found: No such connection.")
 	expectLoginFailed(t, err, true)
 	r.expectLogins(t, 1, 0)
@@ -320,7 +370,7 @@ func TestGivenTokenIsNotRepeated(t *testing.T) {
 func TestTokenIsTooLong(t *testing.T) {
 	r := newRealm(t)
 	r.manager.AddClient("operator", secret, strings.Repeat("acme", 1000))
-	err := r.client(t).Delete(t.Context(), ledgerID)
+	err := r.client(t).Delete(t.Context(), ledgerID, permitted)
 	expectError(t, err, "Unauthorized", "DELETE "+ledgerPath+": 431 Request Header Fields Too Large")
 	expectLoginFailed(t, err, false)
 	r.expectLogins(t, 1, 0)
@@ -340,6 +390,7 @@ func TestLoginAnswers(t *testing.T) {
 	const (
 		json    = "application/json"
 		html    = "text/html; charset=utf-8"
+		plain   = "text/plain; charset=utf-8"
 		page    = "<html><body>not here</body></html>"
 		granted = `{"accessToken":"token-a","tokenType":"Bearer","expiresIn":3600}`
 	)
@@ -350,7 +401,21 @@ func TestLoginAnswers(t *testing.T) {
 		kind, text        string
 	}{
 		{"401", 401, json, `{"code":"AUT-0001","title":"Invalid Client","message":"No."}`, "Unauthorized", "401 Unauthorized: AUT-0001: Invalid Client: No."},
-		{"401 as text", 401, html, page, "Unauthorized", "401 Unauthorized"},
+		{"401 as text", 401, plain, "Unauthorized", "Unauthorized", "401 Unauthorized"},
+		{"400 as text", 400, plain, "invalid client\n", "Unauthorized", "400 Bad Request"},
+		{"400 as OAuth writes it", 400, json, `{"error":"invalid_client","error_description":"No such client."}`, "Unauthorized", "400 Bad Request: invalid_client: No such client."},
+		{"401 as OAuth writes it", 401, json, `{"error":"invalid_client"}`, "Unauthorized", "401 Unauthorized: invalid_client"},
+		{"401 of a proxy", 401, html, page, "", "401 Unauthorized"},
+		{"403 of a proxy", 403, html, page, "", "403 Forbidden"},
+		{"400 of a proxy", 400, html, page, "", "400 Bad Request"},
+		{"401 without a body", 401, "", "", "", "401 Unauthorized"},
+		{"401 as a page without its type", 401, "", page, "", "401 Unauthorized"},
+		{"401 as a page of the wrong type", 401, plain, page, "", "401 Unauthorized"},
+		{"401 as a long text", 401, plain, strings.Repeat("no ", 30), "", "401 Unauthorized"},
+		{"401 in lines", 401, plain, "no\nno", "", "401 Unauthorized"},
+		{"401 as JSON without a code", 401, json, `{"message":"Unauthorized"}`, "", "401 Unauthorized"},
+		{"401 with an error that is an object", 401, json, `{"error":{"code":7}}`, "", "401 Unauthorized"},
+		{"401 with an error that is a number", 401, json, `{"error":401}`, "", "401 Unauthorized"},
 		{"400", 400, json, `{"code":"AUT-0001"}`, "Unauthorized", "400 Bad Request: AUT-0001"},
 		{"400 with the id's code", 400, json, `{"code":"FET-0404"}`, "Unauthorized", "400 Bad Request: FET-0404"},
 		{"403", 403, json, `{"code":"AUT-0001"}`, "Unauthorized", "403 Forbidden: AUT-0001"},
@@ -420,7 +485,7 @@ func TestLoginAnswers(t *testing.T) {
 				t.Errorf("the target of a redirect was connected to %d times", n)
 			}
 			remove()
-			if err := c.Delete(t.Context(), ledgerID); err != nil {
+			if err := c.Delete(t.Context(), ledgerID, permitted); err != nil {
 				t.Errorf("afterwards: %v", err)
 			}
 		})
@@ -644,7 +709,7 @@ func TestAccessManagerURLIsChecked(t *testing.T) {
 	} {
 		pool := newPool()
 		for range 2 { // what was refused is not remembered as good
-			_, err := pool.Client(reporter.Config{BaseURL: "http://reporter", AccessManager: &reporter.AccessManager{URL: raw}, Timeout: time.Second})
+			_, err := pool.Client("endpoint", reporter.Config{BaseURL: "http://reporter", AccessManager: &reporter.AccessManager{URL: raw}, Timeout: time.Second})
 			if err == nil || err.Error() != want {
 				t.Errorf("%q gives %v, not %s", raw, err, want)
 			}

@@ -166,6 +166,31 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// A name with a dot at its end is the same name, but a server knows itself without.
+func TestTLSOfAnAbsoluteName(t *testing.T) {
+	ours := mustNewAuthority(t)
+	r := reportertest.New()
+	var name string
+	url := serveOverTLS(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		name = req.TLS.ServerName
+		r.ServeHTTP(w, req)
+	}), &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "reporter.svc.cluster.local", -1, 1)}})
+	theProxy.use(t, nil, strings.TrimPrefix(url, "https://")) // as no resolver of a test knows the name
+	check := func(config reporter.TLS) error {
+		pool := &reporter.Pool{Network: reporter.Network{ProxyFromEnvironment: true, AllowLoopback: true}}
+		c := poolClient(t, pool, reporter.Config{BaseURL: "https://reporter.svc.cluster.local./", TLS: config, Timeout: 10 * time.Second})
+		if got, want := c.URL(), "https://reporter.svc.cluster.local."; got != want {
+			t.Errorf("the URL is %s, not %s", got, want)
+		}
+		return c.Check(t.Context())
+	}
+	if err := check(reporter.TLS{CABundle: ours.bundle}); err != nil || name != "reporter.svc.cluster.local" {
+		t.Errorf("it gives %v, and the server was asked to be %q", err, name)
+	}
+	expectError(t, check(reporter.TLS{CABundle: ours.bundle, ServerName: "reporter.internal"}), "Unavailable",
+		"GET "+listPath+": "+strings.Replace(wrongName, "%s", "reporter.internal", 1))
+}
+
 // The authorities of the machine are trusted where there is no bundle, and only there.
 func TestSystemAuthorities(t *testing.T) {
 	if runtime.GOOS != "linux" {
@@ -193,7 +218,7 @@ func TestBundleWithoutACertificate(t *testing.T) {
 	} {
 		pool := newPool()
 		for range 2 { // what was refused is not remembered as good
-			_, err := pool.Client(reporter.Config{BaseURL: "https://reporter.internal", TLS: reporter.TLS{CABundle: bundle}, Timeout: time.Second})
+			_, err := pool.Client("endpoint", reporter.Config{BaseURL: "https://reporter.internal", TLS: reporter.TLS{CABundle: bundle}, Timeout: time.Second})
 			if want := "the CA bundle holds no PEM certificate: it begins with -----BEGIN CERTIFICATE-----"; err == nil || err.Error() != want {
 				t.Errorf("%s gives %v, not %s", name, err, want)
 			}
@@ -242,7 +267,7 @@ func TestTLSOfTheAccessManager(t *testing.T) {
 			config.TLS = reporter.TLS{CABundle: test.bundle, ServerName: test.server}
 			config.BaseURL = serveOverTLS(t, r.Reporter, &tls.Config{Certificates: []tls.Certificate{ours.issue(t, "reporter.internal", -1, 1)}})
 			config.AccessManager.URL = serveOverTLS(t, r.manager, &tls.Config{Certificates: []tls.Certificate{test.issuer.issue(t, test.host, -1, 1)}})
-			err := poolClient(t, newPool(), config).Delete(t.Context(), ledgerID)
+			err := poolClient(t, newPool(), config).Delete(t.Context(), ledgerID, permitted)
 			if test.text != "" {
 				expectError(t, err, "Unavailable", "POST "+loginPath+": "+test.text)
 				expectLoginFailed(t, err, true)

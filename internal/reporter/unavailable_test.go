@@ -187,7 +187,7 @@ func TestNoAnswer(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			url := test.serve(t)
 			c := poolClient(t, newPool(), reporter.Config{BaseURL: url, Token: token, Timeout: test.timeout})
-			for _, call := range append(slices.Clone(calls[:2]), calls...) { // Check comes last, as nothing is sent after it
+			for _, call := range append(slices.Clone(calls), calls...) { // the first finds out, and the others are held back because of it
 				err := call.do(t.Context(), c)
 				expectError(t, err, "Unavailable", call.method+" "+call.path+": "+test.text)
 
@@ -212,16 +212,16 @@ func TestPlainHTTPToTLS(t *testing.T) {
 	c := clientOf(t, strings.Replace(serveTLS(t, nil), "https:", "http:", 1), "secret")
 	for range 2 {
 		expectError(t, c.Check(t.Context()), "", "GET "+listPath+": 400 Bad Request")
-		expectError(t, c.Delete(t.Context(), ledgerID), "Unavailable", "DELETE "+ledgerPath+": connection closed before the answer was complete")
+		expectError(t, c.Delete(t.Context(), ledgerID, permitted), "Unavailable", "DELETE "+ledgerPath+": connection closed before the answer was complete")
 	}
 }
 
 // Where only the end of the connection ends a body, a cut one looks complete. It must not parse.
 func TestCutWithoutALength(t *testing.T) {
 	url := serveTCP(t, say("HTTP/1.0 404 Not Found\r\nContent-Type: application/json\r\n\r\n"+absent[:len(absent)-1]))
-	expectError(t, clientOf(t, url, "").Delete(t.Context(), ledgerID), "", "DELETE "+ledgerPath+": 404 Not Found")
+	expectError(t, clientOf(t, url, "").Delete(t.Context(), ledgerID, permitted), "", "DELETE "+ledgerPath+": 404 Not Found")
 	url = serveTCP(t, say("HTTP/1.0 404 Not Found\r\nContent-Type: application/json\r\n\r\n"+absent))
-	if err := clientOf(t, url, "").Delete(t.Context(), ledgerID); !reporter.IsNotFound(err) {
+	if err := clientOf(t, url, "").Delete(t.Context(), ledgerID, permitted); !reporter.IsNotFound(err) {
 		t.Errorf("the whole body gives %v", err)
 	}
 }
@@ -249,12 +249,12 @@ func TestLostAnswer(t *testing.T) {
 					r.ResetRequests()
 				}
 				r.Inject(reportertest.Fault{Method: "DELETE", Times: 1, Do: test.do})
-				expectError(t, c.Delete(t.Context(), ledgerID), "Unavailable", "DELETE "+ledgerPath+": "+test.text)
+				expectError(t, c.Delete(t.Context(), ledgerID, permitted), "Unavailable", "DELETE "+ledgerPath+": "+test.text)
 				expectArrived(t, r, "DELETE "+ledgerPath)
 				if r.Alive(ledgerID) {
 					t.Errorf("the connection was not deleted")
 				}
-				if err := c.Delete(t.Context(), ledgerID); !reporter.IsNotFound(err) {
+				if err := c.Delete(reporter.WithUrgency(t.Context()), ledgerID, permitted); !reporter.IsNotFound(err) {
 					t.Errorf("the second DELETE gives %v", err)
 				}
 			})
@@ -275,6 +275,9 @@ func TestDownAndUp(t *testing.T) {
 		}
 		if err := server.Up(); err != nil {
 			t.Fatal(err)
+		}
+		if err := c.Check(t.Context()); err != nil {
+			t.Errorf("when it is up again: %v", err)
 		}
 	}
 }
@@ -364,7 +367,7 @@ func TestMayHaveActed(t *testing.T) {
 		{"no second login", func(_ *testing.T, r *realm, _ *reporter.Config) {
 			r.Inject(reportertest.Fault{Do: func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
 				r.manager.Inject(reportertest.Fault{Do: reportertest.CutBody()})
-				reportertest.Answer(401, nil, "")(w, req, act)
+				unauthorized(w, req, act)
 			}})
 		}, false},
 	} {
@@ -372,7 +375,7 @@ func TestMayHaveActed(t *testing.T) {
 			r := newRealm(t)
 			config := r.config()
 			test.change(t, r, &config)
-			err := poolClient(t, newPool(), config).Delete(t.Context(), ledgerID)
+			err := poolClient(t, newPool(), config).Delete(t.Context(), ledgerID, permitted)
 			if err == nil {
 				t.Fatal("it is taken for success")
 			}
@@ -389,18 +392,18 @@ func TestMayHaveActed(t *testing.T) {
 		cancel()
 		reportertest.Hang()(w, req, act)
 	}})
-	if err := c.Delete(ctx, ledgerID); !reporter.MayHaveActed(err) {
+	if err := c.Delete(ctx, ledgerID, permitted); !reporter.MayHaveActed(err) {
 		t.Errorf("who leaves while it acts is told that it did not: %v", err)
 	}
 	remove()
 	r.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(503, http.Header{"Retry-After": {"300"}}, "")})
-	if err := c.Delete(t.Context(), ledgerID); !reporter.MayHaveActed(err) {
+	if err := c.Delete(t.Context(), ledgerID, permitted); !reporter.MayHaveActed(err) {
 		t.Errorf("who is told 503 is told that it did not act: %v", err)
 	}
 	for name, err := range map[string]error{
-		"who is held":          c.Delete(t.Context(), ledgerID),
-		"who left before":      clientOf(t, server.URL, "").Delete(ctx, ledgerID),
-		"who has a sloppy id":  c.Delete(t.Context(), strings.ToUpper(ledgerID)),
+		"who is held":          c.Delete(t.Context(), ledgerID, permitted),
+		"who left before":      clientOf(t, server.URL, "").Delete(ctx, ledgerID, permitted),
+		"who has a sloppy id":  c.Delete(t.Context(), strings.ToUpper(ledgerID), permitted),
 		"who deleted":          nil,
 		"who got nothing here": context.DeadlineExceeded,
 	} {

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reporter
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
+)
+
+var errNotPermitted = errors.New("the endpoint is suspended")
+
+// Without permission nothing is sent, and why is returned as it is. It counts as no request under way.
+func TestDeleteWithoutPermission(t *testing.T) {
+	r, _, c := newRealm(t)
+	refusal := fmt.Errorf("asking: %w", errNotPermitted)
+	for range 2 * maxConnections {
+		err := c.Delete(t.Context(), ledgerID, func(context.Context) error { return refusal })
+		if err != refusal || !errors.Is(err, errNotPermitted) || MayHaveActed(err) || IsUnavailable(err) { //nolint:errorlint // this very one
+			t.Fatalf("it gives %v", err)
+		}
+	}
+	if n := len(r.Requests()); n != 0 || c.pace.allowance.underWay != 0 || len(c.slots) != 0 || c.Outage() != nil {
+		t.Errorf("Reporter got %d requests, %d are counted as under way, %d hold a slot, the breaker says %v", n, c.pace.allowance.underWay, len(c.slots), c.Outage())
+	}
+	if err := c.Delete(t.Context(), "ledger-db", func(context.Context) error { return refusal }); !IsInvalidID(err) {
+		t.Errorf("permission is asked for what is never sent: %v", err)
+	}
+}
+
+// Permission is asked for when there is nothing to wait for any more: the login is made, the pause is over, others have ended.
+func TestPermissionIsTheLastThing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, manager, c := newRealm(t)
+		login, endLogin := gate()
+		manager.Inject(reportertest.Fault{Times: 1, Do: login})
+		for range maxConnections {
+			c.slots <- struct{}{}
+		}
+		var steps []string
+		c.roundTripper = roundTripFunc(func(request *http.Request) (*http.Response, error) {
+			steps = append(steps, "sent")
+			return direct{r}.RoundTrip(request)
+		})
+		type key struct{}
+		ctx := context.WithValue(t.Context(), key{}, "of the caller")
+		var permitted time.Time
+		deleted := make(chan error, 1)
+		go func() {
+			deleted <- c.Delete(ctx, ledgerID, func(ctx context.Context) error {
+				if ctx.Value(key{}) != "of the caller" {
+					t.Error("permission is asked for with another context")
+				}
+				if _, limited := ctx.Deadline(); limited {
+					t.Error("asking for permission takes from the time of the request")
+				}
+				expectLogins(t, manager, 1)
+				steps = append(steps, "permitted")
+				permitted = time.Now()
+				return nil
+			})
+		}()
+		synctest.Wait()
+		<-time.After(time.Minute)
+		if len(steps) > 0 {
+			t.Errorf("%q before the login", steps)
+		}
+		endLogin()
+		synctest.Wait()
+		<-time.After(time.Minute)
+		if len(steps) > 0 {
+			t.Errorf("%q while as many requests are under way as may be", steps)
+		}
+		<-c.slots
+		if err := <-deleted; err != nil || !slices.Equal(steps, []string{"permitted", "sent"}) || time.Since(permitted) != 0 {
+			t.Errorf("it gives %v after %q, sent %s after permission", err, steps, time.Since(permitted))
+		}
+	})
+}
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }
+
+// What a pause, a limit or the breaker holds back is asked no permission for.
+func TestNoPermissionForWhatIsHeld(t *testing.T) {
+	for name, hold := range map[string]func(*Client){
+		"a pause":     func(c *Client) { c.pace.pause.begin(&Error{retryAfter: time.Minute}, time.Now()) },
+		"a limit":     func(c *Client) { c.pace.allowance.left, c.pace.allowance.renewal = 0, time.Now().Add(time.Minute) },
+		"the breaker": func(c *Client) { c.outage.begin(&Error{kind: kindUnavailable}, time.Now()) },
+	} {
+		_, _, c := newRealm(t)
+		if _, err := c.Login(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		hold(c)
+		asked := 0
+		permit := func(context.Context) error {
+			asked++
+			return nil
+		}
+		if err := c.Delete(t.Context(), ledgerID, permit); err == nil || asked != 0 {
+			t.Errorf("%s: it gives %v, and permission is asked for %d times", name, err, asked)
+		}
+		// Who is in a hurry is not held, but needs permission.
+		if err := c.Delete(WithUrgency(t.Context()), ledgerID, func(context.Context) error { return errNotPermitted }); !errors.Is(err, errNotPermitted) {
+			t.Errorf("%s, with urgency, without permission: it gives %v", name, err)
+		}
+		if err := c.Delete(WithUrgency(t.Context()), ledgerID, permit); err != nil || asked != 1 {
+			t.Errorf("%s, with urgency: it gives %v, and permission is asked for %d times", name, err, asked)
+		}
+		if _, err := c.Get(t.Context(), ledgerID); name != "the breaker" && IsNotFound(err) {
+			t.Errorf("%s is over for all by the urgency of one", name)
+		}
+	}
+}
+
+// A login that an urgent request needs is made too, though the Access Manager asked to be left alone.
+func TestUrgentLogin(t *testing.T) {
+	_, manager, c := newRealm(t)
+	manager.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(429, http.Header{"Retry-After": {"300"}}, "")})
+	for range 2 {
+		if _, err := c.Login(t.Context()); !IsRateLimited(err) {
+			t.Errorf("it gives %v", err)
+		}
+	}
+	if _, err := c.Get(WithUrgency(t.Context()), ledgerID); err != nil {
+		t.Errorf("with urgency: %v", err)
+	}
+	if n := len(manager.Requests()); n != 2 {
+		t.Errorf("the Access Manager got %d requests, not 2", n)
+	}
+}
+
+// HTTP/2 lets a server say that it has not begun with a request, upon which Go's transport sends it again, later each time. A DELETE that
+// was permitted before is not.
+func TestDeleteIsNotRepeatedByHTTP2(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	methods := make(chan string, 100)
+	go serveRefusingStreams(listener, methods)
+
+	pool := &Pool{Network: Network{AllowLoopback: true}}
+	c, err := pool.Client("endpoint", Config{BaseURL: "http://" + listener.Addr().String(), Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.roundTripper = &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+	err = c.Delete(t.Context(), ledgerID, permitted)
+	if !errors.Is(err, errNotBegun) || !IsUnavailable(err) || c.Outage() != nil {
+		t.Errorf("it gives %v, and the breaker says %v", err, c.Outage())
+	}
+	if n := len(methods); n != 1 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+// serveRefusingStreams speaks HTTP/2 without TLS, and begins with no request. It reports the method of each.
+func serveRefusingStreams(listener net.Listener, methods chan<- string) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			preface := make([]byte, len(http2.ClientPreface))
+			if _, err := conn.Read(preface); err != nil {
+				return
+			}
+			framer := http2.NewFramer(conn, conn)
+			framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+			_ = framer.WriteSettings()
+			for {
+				frame, err := framer.ReadFrame()
+				if err != nil {
+					return
+				}
+				switch frame := frame.(type) {
+				case *http2.SettingsFrame:
+					if !frame.IsAck() {
+						_ = framer.WriteSettingsAck()
+					}
+				case *http2.MetaHeadersFrame:
+					methods <- frame.PseudoValue("method")
+					_ = framer.WriteRSTStream(frame.StreamID, http2.ErrCodeRefusedStream)
+				}
+			}
+		}()
+	}
+}

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reporter
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"path"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// maxBody bounds what is read of an answer. Reporter's own are below 4 KiB.
+	maxBody = 64 << 10
+
+	// maxText bounds a text that comes from outside, in runes.
+	maxText = 256
+)
+
+// transport sends requests to one base URL and reads the answers, within what the server allows. It follows no redirects: those
+// would carry credentials to where nobody meant them to go, and their targets prove nothing.
+type transport struct {
+	base         *url.URL
+	timeout      time.Duration
+	roundTripper http.RoundTripper
+	pace         *pace
+	// slots holds an element for each request under way, and so bounds them. Nil means no bound.
+	slots chan struct{}
+	// outage is the circuit breaker, nil where there is none.
+	outage *outage
+	// serverName is the name that the certificate has to be for, that of the base URL if it is empty.
+	serverName string
+	// accessManager says that the URL is that of an Access Manager, to which spec.tls.serverName does not apply.
+	accessManager bool
+}
+
+// request is a request before it has a URL.
+type request struct {
+	method, path string
+	query        url.Values
+	token        string // sent as a bearer token
+	body         []byte // JSON
+	secret       string // a secret in the body, which no text of the answer may show
+	// probe says that the request is sent in an outage too, as it is to find out whether that has ended.
+	probe bool
+	// permit is called right before the request is sent, unless it is nil. Its error keeps the request from being sent.
+	permit func(context.Context) error
+}
+
+// answer is a response that was read to its end, or to one byte past maxBody.
+type answer struct {
+	method, path string
+	secrets      []string // what was sent and must not be shown where the body repeats it
+	status       int
+	header       http.Header
+	body         []byte
+	received     time.Time
+	// tokenRefused says that the answer refuses a token that a new login may replace.
+	tokenRefused bool
+}
+
+// at returns the URL of a path of the API. The base URL has no slash at its end, and its path is not escaped.
+func (t *transport) at(path string) *url.URL {
+	target := *t.base
+	target.Path += path
+	return &target
+}
+
+// send sends one request and reads the answer. The order of what comes before it matters: everything that may wait or refuse comes
+// first, then permit, and nothing between that and the request. The error is that of permit, or an *Error that says that there is no
+// answer.
+func (t *transport) send(ctx context.Context, r request) (*answer, error) {
+	target := t.at(r.path)
+	target.RawQuery = r.query.Encode()
+	path := clean(target.EscapedPath())
+	httpRequest, err := http.NewRequestWithContext(ctx, r.method, target.String(), bytes.NewReader(r.body))
+	if err != nil {
+		return nil, &Error{Method: r.method, Path: path, kind: kindUnavailable, Err: t.cause(err)}
+	}
+	httpRequest.Header.Set("Accept", "application/json")
+	httpRequest.Header.Set("User-Agent", "reporter-operator")
+	if r.token != "" {
+		httpRequest.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	if r.body != nil {
+		httpRequest.Header.Set("Content-Type", "application/json")
+	}
+
+	if err := t.acquireSlot(ctx); err != nil {
+		return nil, &Error{Method: r.method, Path: path, kind: kindUnavailable, Err: err}
+	}
+	defer t.releaseSlot()
+	urgent := IsUrgent(ctx)
+	if !r.probe && !urgent {
+		if held := t.outage.hold(r.method, path, t.timeout); held != nil {
+			return nil, held
+		}
+	}
+	if held := t.pace.admit(r.method, path, time.Now(), urgent); held != nil {
+		return nil, held
+	}
+	var a *answer
+	defer func() { t.pace.observe(a, time.Now()) }()
+	if r.permit != nil {
+		if err := r.permit(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var e *Error
+	if a, e = t.exchange(ctx, httpRequest, path); e != nil {
+		return nil, e
+	}
+	a.secrets = []string{r.token, r.secret}
+	return a, nil
+}
+
+// exchange sends the request, reads the answer, and reports to the breaker whether there was one.
+func (t *transport) exchange(ctx context.Context, httpRequest *http.Request, path string) (*answer, *Error) {
+	sent := time.Now()
+	timed, cancel := context.WithTimeout(ctx, t.timeout)
+	defer cancel()
+	var written, repeated atomic.Bool
+	noAnswer := func(err error) *Error {
+		e := &Error{Method: httpRequest.Method, Path: path, kind: kindUnavailable, mayHaveActed: written.Load() && httpRequest.Method == http.MethodDelete}
+		if ctx.Err() != nil { // it was not given the time to answer, which says nothing of the server
+			e.Err = ctx.Err()
+			return e
+		}
+		if repeated.Load() {
+			e.Err = errNotBegun
+			return e
+		}
+		var timeout net.Error
+		switch {
+		case errors.Is(err, errAddressRefused):
+			e.kind = kindNotAllowed
+		case errors.As(err, &timeout) && timeout.Timeout():
+			e.within = t.timeout
+		}
+		e.Err = t.cause(err)
+		if e.kind == kindUnavailable {
+			t.outage.begin(e, sent)
+		}
+		return e
+	}
+
+	response, err := t.roundTripper.RoundTrip(httpRequest.WithContext(httptrace.WithClientTrace(timed, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) {
+			// HTTP/2 sends a request again, later, that the server says it has not begun with. Then the permission is old.
+			if written.Load() && httpRequest.Method == http.MethodDelete {
+				repeated.Store(true)
+				cancel()
+			}
+		},
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err == nil {
+				written.Store(true)
+			}
+		},
+	})))
+	if err != nil {
+		return nil, noAnswer(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	if err != nil {
+		return nil, noAnswer(err)
+	}
+	if response.StatusCode < http.StatusInternalServerError {
+		t.outage.end(time.Now())
+	}
+	return &answer{method: httpRequest.Method, path: path, status: response.StatusCode, header: response.Header, body: body, received: time.Now()}, nil
+}
+
+var (
+	errAllInUse = errors.New("all connections to it are in use")
+	errNotBegun = errors.New("the server did not begin with the request")
+)
+
+// acquireSlot waits for one of the requests under way to end if there are as many as there may be.
+func (t *transport) acquireSlot(ctx context.Context) error {
+	if t.slots == nil {
+		return nil
+	}
+	select {
+	case t.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(t.timeout)
+	defer timer.Stop()
+	select {
+	case t.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return errAllInUse
+	}
+}
+
+func (t *transport) releaseSlot() {
+	if t.slots != nil {
+		<-t.slots
+	}
+}
+
+// decode reads a JSON body into value. It reports false for another status, another media type, a body that is too long or
+// not JSON.
+func (a *answer) decode(status int, value any) bool {
+	return a.status == status && a.decodeBody(value)
+}
+
+func (a *answer) decodeBody(value any) bool {
+	media := a.mediaType()
+	return (media == "application/json" || media == "application/problem+json") && len(a.body) <= maxBody && json.Unmarshal(a.body, value) == nil
+}
+
+// mediaType returns the media type of the body without its parameters, empty if there is none that can be read.
+func (a *answer) mediaType() string {
+	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	if err != nil {
+		return ""
+	}
+	return media
+}
+
+// parseBaseURL returns the URL in its one form, or an error that says what to write instead. Nothing of the URL is in it, as
+// what is wrong may be a password.
+func parseBaseURL(raw string) (*url.URL, error) {
+	base, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return nil, errors.New("the URL cannot be parsed: write it like http://reporter.internal:4006")
+	case base.Scheme != "http" && base.Scheme != "https":
+		return nil, errors.New("the URL must start with http:// or https://")
+	case strings.Trim(base.Hostname(), ".") == "":
+		return nil, errors.New("the URL must name a host, as in http://reporter.internal:4006")
+	case strings.ContainsFunc(base.Host, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return nil, errors.New("the URL must name its host in ASCII: write an international name as xn--abc")
+	case base.User != nil:
+		return nil, errors.New("the URL must not contain user info: put credentials into a Secret")
+	case base.RawQuery != "" || base.ForceQuery || base.Fragment != "":
+		return nil, errors.New("the URL must not contain a query or a fragment")
+	}
+	// Equal places get equal URLs: host in lower case, no port where it is the scheme's, a clean path.
+	port := map[string]string{"http": ":80", "https": ":443"}[base.Scheme]
+	base.Host = strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(base.Host), port), ":")
+	base.Path, base.RawPath = strings.TrimSuffix(path.Clean("/"+base.Path), "/"), ""
+	return base, nil
+}
