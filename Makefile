@@ -160,7 +160,7 @@ test-repeat: ## Run the stories in random order and REPEAT times more, to find t
 	$(GINKGO) --randomize-all --repeat=$(REPEAT) ./controllers
 
 .PHONY: conformance
-conformance: ## Check what the operator relies on: in the in-memory Reporter, or at REPORTER_URL (REPORTER_TOKEN).
+conformance: ## Check what the operator relies on: in the in-memory Reporter, or at REPORTER_URL (REPORTER_TOKEN). Ends with a table.
 	go test ./internal/reporter/reportertest -run TestConformance -count=1 -v
 
 # Each history has a seed, which is printed when it fails and plays it again.

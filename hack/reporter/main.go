@@ -61,6 +61,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		reporter.AllowToken(value, "")
 		return nil
 	})
+	flags.BoolFunc("multi-tenant", "be in multi-tenant mode, with an internal connection", func(string) error {
+		reporter.SetMultiTenant(true)
+		reporter.AddInternal(reportertest.Connection{ConfigName: "internal-db", DatabaseName: "internal"})
+		return nil
+	})
 	flags.BoolFunc("problem-json", "answer errors in the format of newer versions", func(string) error {
 		reporter.SetProblemJSON(true)
 		return nil

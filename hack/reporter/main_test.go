@@ -56,6 +56,35 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestMultiTenant(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	read, write := io.Pipe()
+	ended := make(chan error)
+	go func() { ended <- run(ctx, []string{"--addr", "127.0.0.1:0", "--multi-tenant"}, write) }()
+	printed := bufio.NewScanner(read)
+	printed.Scan()
+	url, _ := strings.CutPrefix(printed.Text(), "Reporter is at ")
+	go func() { _, _ = io.Copy(io.Discard, read) }() // nobody who prints has to wait for a reader
+
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/management/connections", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil || !strings.Contains(string(list), `"configName":"internal-db"`) {
+		t.Errorf("the list is %q, %v", list, err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("it ends with %v", err)
+	}
+}
+
 func TestLoopbackOnly(t *testing.T) {
 	for address, says := range map[string]string{
 		"127.0.0.1:4006": "",

@@ -41,7 +41,7 @@ func TestJobsToPlayWith(t *testing.T) {
 			{"DELETE", ledger, "", 409},
 			{"DELETE", "/_play/jobs/ledger-db", "", 204},
 			{"DELETE", "/_play/jobs/ledger-db", "", 204},
-			{"PATCH", ledger, "{}", 200},
+			{"PATCH", ledger, `{"port": 6432}`, 200},
 			{"POST", "/_play/jobs", `{"configName": "ledger-db", "for": "10s"}`, 201},
 			{"DELETE", ledger, "", 409},
 			{"POST", "/_play/jobs", `{"for": "10s"}`, 400},

@@ -2,93 +2,11 @@ package reportertest
 
 import (
 	"encoding/json"
-	"io"
 	"maps"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
-)
-
-// answer is what Reporter says to a request: a string body is sent as plain text, nil not at all, the rest as JSON.
-type answer struct {
-	status int
-	body   any
-}
-
-func (a answer) write(w http.ResponseWriter, problemJSON bool) {
-	contentType := "application/json"
-	switch body := a.body.(type) {
-	case nil:
-		w.WriteHeader(a.status)
-		return
-	case string:
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		w.WriteHeader(a.status)
-		_, _ = io.WriteString(w, body)
-		return
-	case problem:
-		shown := map[string]any{"code": body.code, "title": body.title, "message": body.message}
-		if problemJSON {
-			contentType = "application/problem+json"
-			shown = map[string]any{"code": body.code, "title": body.title, "detail": body.message, "status": a.status}
-		}
-		a.body = shown
-	}
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(a.status)
-	_ = json.NewEncoder(w).Encode(a.body)
-}
-
-// problem is the body of an error. Its code is a string where the API speaks ("FET-1001") and a number where the layers
-// around it do: the router, limits and the test endpoint.
-type problem struct {
-	code           any
-	title, message string
-}
-
-func (p problem) with(message string) problem {
-	p.message = message
-	return p
-}
-
-// The texts of FET-0404, FET-1001 and FET-1021 are those of the vendor's API reference.
-var (
-	badRequest = problem{"FET-0001", "Bad Request",
-		"The request has invalid values. Please check them and try again."}
-	unavailable = problem{"FET-0003", "Service Unavailable",
-		"The service is temporarily unavailable. Please try again later."}
-	missingFields = problem{"FET-0402", "Missing Fields in Request",
-		"One or more required fields are missing."}
-	invalidHeader = problem{"FET-0403", "Invalid Header Parameter",
-		"Header X-Product-Name is required: 1 to 100 letters, digits, underscores and hyphens."}
-	invalidPath = problem{"FET-0404", "Invalid Path Parameter",
-		"Path parameters is in an incorrect format. Please check the following parameter 'id' and ensure they meet " +
-			"the required format before trying again."}
-	invalidQuery = problem{"FET-0405", "Invalid Query Parameter",
-		"Query parameters are in an incorrect format."}
-	limitExceeded = problem{"FET-0406", "Pagination Limit Exceeded",
-		"The limit exceeds the maximum of 100 items."}
-	invalidSortOrder = problem{"FET-0407", "Invalid Sort Order",
-		"The sortOrder must be 'asc' or 'desc'."}
-	invalidDate = problem{"FET-0408", "Invalid Date Format",
-		"Dates must be written as yyyy-mm-dd."}
-	invalidFinalDate = problem{"FET-0409", "Invalid Final Date",
-		"The startDate must not be after the endDate."}
-	entityNotFound = problem{"FET-1001", "Entity Not Found",
-		"It was not possible to find the connection entity during the requested flow. Please review the data provided " +
-			"in the request."}
-	nameTaken = problem{"FET-1002", "Entity Conflict",
-		"A connection with this configName exists already."}
-	jobInProgress = problem{"FET-1021", "Job In Progress",
-		"The operation cannot be completed because there are active jobs for this connection."}
-
-	noRoute        = problem{404, "request_failed", "Cannot find what was requested."}
-	noMethod       = problem{405, "request_failed", "Method Not Allowed"}
-	tooMany        = problem{429, "rate_limit_exceeded", "rate limit exceeded"}
-	tooManyTests   = problem{429, "request_failed", "Too many tests of this connection. Please try again later."}
-	noTestDatabase = problem{500, "request_failed", "The database of this connection cannot be reached."}
 )
 
 // ServeHTTP notes the request, lets a fault have it if one was injected for it, and answers it otherwise.
@@ -107,6 +25,7 @@ const (
 	connectionsPath = "/v1/management/connections"
 	connectionPath  = connectionsPath + "/{id}"
 	testPath        = connectionPath + "/test"
+	validatePath    = connectionsPath + "/validate-schema"
 )
 
 // match returns the pattern of the path, "" if Reporter serves no such path, and the id in it. By hand, as http.ServeMux
@@ -138,46 +57,74 @@ func (r *Reporter) carryOut(req *http.Request) (a answer, header http.Header, pr
 			return answer{429, tooMany}, header, r.problemJSON
 		}
 	}
-	return r.answer(req), header, r.problemJSON
+	a, write := r.answer(req)
+	if write != nil {
+		r.between(req)
+		a = write()
+	}
+	return a, header, r.problemJSON
 }
 
-func (r *Reporter) answer(req *http.Request) answer {
-	var endpoint func(tenant string, req *http.Request) answer
+// write is what a request does after it has read and checked. It returns the answer.
+type write func() answer
+
+// between lets others in, if a fault says so, between what a request has read and what it writes.
+func (r *Reporter) between(req *http.Request) {
+	if wait, injected := req.Context().Value(betweenReadAndWrite{}).(func()); injected {
+		r.mu.Unlock()
+		defer r.mu.Lock()
+		wait()
+	}
+}
+
+// answer returns the answer, or in its place what is still to be written.
+func (r *Reporter) answer(req *http.Request) (answer, write) {
+	var endpoint func(tenant string, req *http.Request) (answer, write)
 	pattern, id := match(req.URL.Path)
+	if req.Method == http.MethodPost && req.URL.Path == validatePath {
+		pattern = validatePath // for other methods it is a connection of an odd id
+	}
 	switch req.Method + " " + pattern {
 	case "GET /health":
-		return answer{200, "healthy"}
+		return answer{200, "healthy"}, nil
 	case "GET /readyz":
-		return r.readiness()
+		return r.readiness(), nil
 	case "GET /version":
-		return answer{200, map[string]any{"version": "reportertest", "requestDate": r.now()}}
+		return answer{200, map[string]any{"version": "reportertest", "requestDate": r.now()}}, nil
 	case "GET " + connectionsPath:
-		endpoint = r.list
+		endpoint = reading(r.list)
 	case "POST " + connectionsPath:
 		endpoint = r.create
 	case "GET " + connectionPath:
-		endpoint = r.on(id, show)
+		endpoint = reading(r.on(id, show))
 	case "PATCH " + connectionPath:
-		endpoint = r.on(id, r.update)
+		endpoint = r.update(id)
 	case "DELETE " + connectionPath:
-		endpoint = r.on(id, r.remove)
+		endpoint = reading(r.on(id, r.remove))
 	case "POST " + testPath:
-		endpoint = r.on(id, r.test)
+		endpoint = reading(r.on(id, r.test))
+	case "POST " + validatePath:
+		endpoint = reading(r.validateSchema)
 	default:
 		if pattern == "" {
-			return answer{404, noRoute}
+			return answer{404, noRoute}, nil
 		}
-		return answer{405, noMethod}
+		return answer{405, noMethod}, nil
 	}
 
 	tenant, refusal := r.authenticate(req)
 	if refusal != nil {
-		return *refusal
+		return *refusal, nil
 	}
 	if r.databaseDown {
-		return answer{503, unavailable}
+		return answer{503, unavailable}, nil
 	}
 	return endpoint(tenant, req)
+}
+
+// reading makes an endpoint of what has nothing to write after its answer is known.
+func reading(endpoint func(string, *http.Request) answer) func(string, *http.Request) (answer, write) {
+	return func(tenant string, req *http.Request) (answer, write) { return endpoint(tenant, req), nil }
 }
 
 func (r *Reporter) readiness() answer {
@@ -215,20 +162,27 @@ func (r *Reporter) authenticate(req *http.Request) (tenant string, refusal *answ
 // on finds the connection that an endpoint is about. Another tenant's is as absent as a deleted one.
 func (r *Reporter) on(id string, endpoint func(*record, *http.Request) answer) func(string, *http.Request) answer {
 	return func(tenant string, req *http.Request) answer {
-		canonical := resolve(id)
-		if canonical == "" {
+		if resolve(id) == "" {
 			return answer{400, invalidPath}
 		}
-		c := r.connections[canonical]
-		if c == nil || c.deleted || c.Tenant != tenant {
+		c := r.find(tenant, id)
+		if c == nil {
 			return answer{404, entityNotFound}
 		}
 		return endpoint(c, req)
 	}
 }
 
+func (r *Reporter) find(tenant, id string) *record {
+	c := r.connections[resolve(id)]
+	if c == nil || c.deleted || c.Tenant != tenant {
+		return nil
+	}
+	return c
+}
+
 func show(c *record, _ *http.Request) answer {
-	return answer{200, c.Connection}
+	return answer{200, c.shown(false)}
 }
 
 func (r *Reporter) remove(c *record, _ *http.Request) answer {
@@ -250,141 +204,39 @@ func (r *Reporter) test(c *record, _ *http.Request) answer {
 		return answer{429, tooManyTests}
 	}
 	c.tested = append(c.tested, now)
-	if strings.HasSuffix(c.Host, ".invalid") {
+	switch {
+	case r.multiTenant && c.Host == "localhost":
+		return answer{400, forbiddenHost}
+	case !r.reaches(c):
 		return answer{500, noTestDatabase}
 	}
 	return answer{200, map[string]any{"status": "success", "message": "Connection successful", "latencyMs": 1}}
 }
 
-// input is the body of POST and PATCH. Password and TLS material are accepted and forgotten.
-type input struct {
-	ConfigName   *string
-	Type         *string
-	Host         *string
-	Port         *int
-	DatabaseName *string
-	Schema       *string
-	UserName     *string
-	Password     *string
-	SSL          *SSL
-	Metadata     map[string]any
+// reaches reports whether the database of a connection can be reached, and takes the password.
+func (r *Reporter) reaches(c *record) bool {
+	wanted, known := r.passwords[c.Host]
+	return !strings.HasSuffix(c.Host, ".invalid") && (c.internal || c.password != "") && (!known || c.password == wanted)
 }
 
-var (
-	productNames = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
-	configNames  = regexp.MustCompile(`^[A-Za-z0-9_-]{3,100}$`)
-	types        = []string{"ORACLE", "SQL_SERVER", "POSTGRESQL", "MONGODB", "MYSQL"}
-)
-
-// missing names the first field that POST asks for and did not get, "" if none.
-func (in input) missing() string {
-	required := []struct {
-		field string
-		value *string
-	}{
-		{"configName", in.ConfigName}, {"type", in.Type}, {"host", in.Host}, {"databaseName", in.DatabaseName},
-		{"userName", in.UserName}, {"password", in.Password},
-	}
-	for _, r := range required {
-		if r.value == nil || *r.value == "" {
-			return r.field
-		}
-	}
-	if in.Port == nil {
-		return "port"
-	}
-	return ""
-}
-
-// invalid names the first field whose value cannot be, "" if none.
-func (in input) invalid() string {
-	switch {
-	case in.ConfigName != nil && !configNames.MatchString(*in.ConfigName):
-		return "configName"
-	case in.Type != nil && !slices.Contains(types, *in.Type):
-		return "type"
-	case in.Port != nil && (*in.Port < 1 || *in.Port > 65535):
-		return "port"
-	}
-	return ""
-}
-
-func (in input) applyTo(c *Connection) {
-	set(&c.ConfigName, in.ConfigName)
-	set(&c.Type, in.Type)
-	set(&c.Host, in.Host)
-	set(&c.Port, in.Port)
-	set(&c.DatabaseName, in.DatabaseName)
-	set(&c.Schema, in.Schema)
-	set(&c.UserName, in.UserName)
-	if in.SSL != nil {
-		c.SSL = in.SSL
-	}
-	if in.Metadata != nil {
-		c.Metadata = in.Metadata
-	}
-}
-
-func set[T any](field *T, value *T) {
-	if value != nil {
-		*field = *value
-	}
-}
-
-func (r *Reporter) create(tenant string, req *http.Request) answer {
-	product := req.Header.Get("X-Product-Name")
-	if !productNames.MatchString(product) {
-		return answer{400, invalidHeader}
-	}
-	var in input
+// validateSchema says whether there is a connection of one of the names, whatever its age.
+func (r *Reporter) validateSchema(tenant string, req *http.Request) answer {
+	var in struct{ MappedFields map[string]any }
 	if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
-		return answer{400, badRequest.with("The body is not the JSON that was expected.")}
+		return answer{400, badRequest.with("unable to parse request body")}
 	}
-	if field := in.missing(); field != "" {
-		return answer{400, missingFields.with("The required field " + field + " is missing.")}
+	if len(in.MappedFields) == 0 {
+		return answer{400, fieldProblem{missingFields, map[string]string{"mappedFields": "mappedFields is a required field"}}}
 	}
-	if field := in.invalid(); field != "" {
-		return answer{400, badRequest.with("The field " + field + " has an invalid value.")}
+	var found []*record
+	for configName := range in.MappedFields {
+		found = append(found, r.names[name{tenant, configName}]...)
 	}
-	if r.names[name{tenant, *in.ConfigName}] != nil {
-		return answer{409, nameTaken}
-	}
-
-	now := r.now()
-	created := &record{Connection: Connection{
-		ID:          newID(now),
-		ProductName: strings.ToLower(product),
-		CreatedAt:   now,
-		UpdatedAt:   now,
-		Tenant:      tenant,
-	}}
-	in.applyTo(&created.Connection)
-	r.store(created)
-	return answer{201, created.Connection}
-}
-
-func (r *Reporter) update(c *record, req *http.Request) answer {
-	var in input
-	if err := json.NewDecoder(req.Body).Decode(&in); err != nil {
-		return answer{400, badRequest.with("The body is not the JSON that was expected.")}
-	}
-	if field := in.invalid(); field != "" {
-		return answer{400, badRequest.with("The field " + field + " has an invalid value.")}
-	}
-	changed := c.Connection
-	in.applyTo(&changed)
-	changed.UpdatedAt = r.now()
-	owner := r.names[name{c.Tenant, changed.ConfigName}]
 	switch {
-	case c.internal:
-		return answer{404, entityNotFound}
-	case r.jobs[c.name()] > 0:
-		return answer{409, jobInProgress}
-	case owner != nil && owner != c:
-		return answer{409, nameTaken}
+	case len(found) == 0:
+		return answer{400, noConnections}
+	case len(found) < len(in.MappedFields) || !slices.ContainsFunc(found, r.reaches):
+		return answer{422, schemaInvalid}
 	}
-	delete(r.names, c.name())
-	c.Connection = changed
-	r.store(c)
-	return answer{200, c.Connection}
+	return answer{200, map[string]any{"status": "success", "message": "Schema validation successful"}}
 }

@@ -1,6 +1,7 @@
 package reportertest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,8 +17,8 @@ import (
 )
 
 // Fault makes Reporter or the Access Manager, or the network before it, misbehave for the requests it matches: those that have the method, are
-// about the connection and satisfy Match, as far as each is given. Of several faults for one request the first injected
-// has it.
+// about the connection and satisfy Match, as far as each is given. Match may read the body. Of several faults for one request
+// the first injected has it.
 type Fault struct {
 	Method string
 	ID     string // canonical; of a connection
@@ -60,11 +61,12 @@ func (s *front) Inject(f Fault) (remove func()) {
 }
 
 // fault returns the fault that has the request, if any. Match is called without the lock, so it may ask the server.
-func (s *front) fault(req *http.Request) *injected {
+func (s *front) fault(req *http.Request, body []byte) *injected {
 	s.mu.Lock()
 	faults := s.faults
 	s.mu.Unlock()
 	for _, f := range faults {
+		req.Body = io.NopCloser(bytes.NewReader(body))
 		if f.matches(req) && f.take() {
 			return f
 		}
@@ -83,14 +85,35 @@ func (f *injected) take() bool {
 	return f.Times == 0 || f.left.Add(-1) >= 0
 }
 
-// AfterActing carries the request out, throws Reporter's answer away and misbehaves then: the connection is deleted, but
-// the client cannot know.
+// AfterActing carries the request out, throws Reporter's answer away and misbehaves then: the connection is created, changed or
+// deleted, but the client cannot know.
 func AfterActing(do Behaviour) Behaviour {
 	return func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
 		a := carriedOut(act, req)
 		do(w, req, a.ServeHTTP)
 	}
 }
+
+// ActAfter carries the request out when wait has returned, whether or not the client is still there: Reporter has no timeout of
+// its own, and carries out what its client has given up. Until then it has read nothing. The wait does not end when the fault is removed.
+func ActAfter(wait func()) Behaviour {
+	return func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
+		wait()
+		act(w, req)
+	}
+}
+
+// BetweenReadAndWrite carries a POST or PATCH out, and waits between what it reads and checks and what it writes. The PATCH then
+// writes the whole record that it has read, over the changes of others meanwhile; the POST, in multi-tenant mode, a name that
+// another has taken meanwhile. Other requests do not wait. The wait does not end when the client leaves or the fault is removed.
+func BetweenReadAndWrite(wait func()) Behaviour {
+	return func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
+		act(w, req.WithContext(context.WithValue(req.Context(), betweenReadAndWrite{}, wait)))
+	}
+}
+
+// betweenReadAndWrite is the key of the wait in a request's context.
+type betweenReadAndWrite struct{}
 
 // Answer sends any status, headers (may be nil) and body.
 func Answer(status int, header http.Header, body string) Behaviour {

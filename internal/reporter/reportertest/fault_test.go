@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -363,5 +364,121 @@ func TestLatencyOutlivesTheClient(t *testing.T) {
 	<-acted
 	if s.Alive(ledgerID) {
 		t.Errorf("the request was not carried out")
+	}
+}
+
+// Reporter may have created and changed what its client heard nothing of.
+func TestLostAnswers(t *testing.T) {
+	for name, lose := range map[string]reportertest.Behaviour{
+		"reset": reportertest.AfterActing(reportertest.Reset()),
+		"cut":   reportertest.CutBody(),
+		"502":   reportertest.AfterActing(reportertest.Answer(502, nil, "bad gateway")),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t)
+			client := &suite{target: target{url: s.server.URL}}
+			for _, method := range []string{"POST", "PATCH"} {
+				s.Inject(reportertest.Fault{Method: method, Times: 1, Do: lose})
+			}
+			if resp, err := client.try("POST", connectionsPath, client.body("configName", "created"), "X-Product-Name", "p"); err == nil && resp.status != 502 {
+				t.Errorf("POST answers %d %q", resp.status, resp.start())
+			}
+			if resp, err := client.try("PATCH", pathOf(ledgerID), `{"host": "db2.example.com"}`); err == nil && resp.status != 502 {
+				t.Errorf("PATCH answers %d %q", resp.status, resp.start())
+			}
+			var got []string
+			for _, c := range s.Connections() {
+				got = append(got, c.ConfigName+" "+c.Host)
+			}
+			if want := []string{"ledger-db db2.example.com", "created db.example.com"}; !slices.Equal(got, want) {
+				t.Errorf("the connections are %q, not %q", got, want)
+			}
+		})
+	}
+}
+
+// A request that its client has given up is carried out later: anew, or with what it had read before.
+func TestLateCommits(t *testing.T) {
+	for name, test := range map[string]struct {
+		late     func(wait func()) reportertest.Behaviour
+		wantHost string // after another change meanwhile
+	}{
+		"read late":  {reportertest.ActAfter, "db2.example.com"},
+		"read early": {reportertest.BetweenReadAndWrite, "db.example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t)
+			client := &suite{target: target{url: s.server.URL}}
+			arrived, release, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
+			late := test.late(func() {
+				close(arrived)
+				<-release
+			})
+			remove := s.Inject(reportertest.Fault{Method: "PATCH", Times: 1, Do: func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
+				defer close(ended)
+				late(w, req, act)
+			}})
+			ctx, leave := context.WithCancel(t.Context())
+			met := make(chan error)
+			go func() {
+				req, err := http.NewRequestWithContext(ctx, "PATCH", s.server.URL+pathOf(ledgerID), strings.NewReader(`{"password": "late"}`))
+				if err == nil {
+					_, err = s.client.Do(req)
+				}
+				met <- err
+			}()
+			<-arrived
+			leave()
+			if err := <-met; !errors.Is(err, context.Canceled) {
+				t.Errorf("the client meets %v", err)
+			}
+			remove()
+			client.patched(t, ledgerID, `{"host": "db2.example.com", "password": "meanwhile"}`)
+			if got := s.Secrets(ledgerID).Password; got != "meanwhile" {
+				t.Errorf("before the late change the password is %s", got)
+			}
+			close(release)
+			<-ended
+			if got := s.Secrets(ledgerID); got.Password != "late" || got.Host != test.wantHost {
+				t.Errorf("after the late change the password is %s and the host %s, not late and %s", got.Password, got.Host, test.wantHost)
+			}
+		})
+	}
+}
+
+// A token that ends while a request waits between its read and its write does not stop the write.
+func TestLateCommitsNeedNoToken(t *testing.T) {
+	reporter := reportertest.New()
+	reporter.Add(reportertest.Connection{ID: ledgerID})
+	reporter.AllowToken("token", "")
+	reporter.Inject(reportertest.Fault{Do: reportertest.BetweenReadAndWrite(func() { reporter.RevokeToken("token") })})
+	answers(t, do(t, reporter, "PATCH", pathOf(ledgerID), `{"port": 6432}`, "Authorization", "Bearer token"), 200, `"port":6432`)
+	answers(t, do(t, reporter, "PATCH", pathOf(ledgerID), `{"port": 6432}`, "Authorization", "Bearer token"), 401, "")
+}
+
+func TestFaultsMatchByBody(t *testing.T) {
+	reporter := reportertest.New()
+	for _, name := range []string{"first-db", "second-db"} {
+		reporter.Inject(reportertest.Fault{
+			Match: func(req *http.Request) bool {
+				body, _ := io.ReadAll(req.Body)
+				return strings.Contains(string(body), name)
+			},
+			Do: func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
+				w.Header().Set("X-Matched", name)
+				act(w, req)
+			},
+		})
+	}
+	for _, name := range []string{"first-db", "second-db", "third-db"} {
+		answer := do(t, reporter, "POST", connectionsPath, new(suite).body("configName", name), "X-Product-Name", "p")
+		answers(t, answer, 201, name)
+		want := name
+		if name == "third-db" {
+			want = ""
+		}
+		if got := answer.Header().Get("X-Matched"); got != want {
+			t.Errorf("POST of %s is for the fault of %q", name, got)
+		}
 	}
 }

@@ -69,10 +69,11 @@ func (s *front) serve(w http.ResponseWriter, req *http.Request, now time.Time, a
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
 	req = req.WithContext(ctx)
-	req.Body = io.NopCloser(bytes.NewReader(body))
 	pause(ctx, latency)
 
-	if f := s.fault(req); f != nil {
+	f := s.fault(req, body)
+	req.Body = io.NopCloser(bytes.NewReader(body))
+	if f != nil {
 		defer context.AfterFunc(f.removed, cancel)()
 		f.Do(w, req, act)
 		return

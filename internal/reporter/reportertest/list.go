@@ -17,14 +17,15 @@ const (
 
 // page is the answer of the list endpoint. Total counts what lies in the window, on whatever page.
 type page struct {
-	Items []Connection `json:"items"`
-	Page  int          `json:"page"`
-	Limit int          `json:"limit"`
-	Total int          `json:"total"`
+	Items []any `json:"items"`
+	Page  int   `json:"page"`
+	Limit int   `json:"limit"`
+	Total int   `json:"total"`
 }
 
 // list shows the connections created in a window of at most one month, so it never proves absence. The header
-// X-Product-Name narrows it, as the vendor's API reference says.
+// X-Product-Name, type and metadata narrow it; other fields do nothing, without a word. In multi-tenant mode the internal
+// connections come first on page 1, whatever is asked for but the type.
 func (r *Reporter) list(tenant string, req *http.Request) answer {
 	query := req.URL.Query()
 	number, err := positive(query.Get("page"), 1)
@@ -50,15 +51,17 @@ func (r *Reporter) list(tenant string, req *http.Request) answer {
 		return answer{400, invalidFinalDate}
 	}
 
-	product := strings.ToLower(req.Header.Get("X-Product-Name"))
-	found := []Connection{}
-	for _, c := range r.names {
-		inWindow := !c.CreatedAt.Before(from) && c.CreatedAt.Before(to)
-		if c.Tenant == tenant && inWindow && (product == "" || product == c.ProductName) {
-			found = append(found, c.Connection)
-		}
+	product := strings.ToLower(strings.TrimSpace(req.Header.Get("X-Product-Name")))
+	if product != "" && !productNames.MatchString(product) {
+		return answer{400, invalidHeader}
 	}
-	slices.SortFunc(found, oldestFirst)
+
+	ofType := strings.ToUpper(query.Get("type"))
+	found := r.living(func(c *record) bool {
+		inWindow := !c.CreatedAt.Before(from) && c.CreatedAt.Before(to)
+		return c.Tenant == tenant && inWindow && (product == "" || product == c.ProductName) &&
+			(ofType == "" || ofType == c.Type) && hasMetadata(c.Metadata, query)
+	})
 	if order == "desc" {
 		slices.Reverse(found)
 	}
@@ -69,7 +72,45 @@ func (r *Reporter) list(tenant string, req *http.Request) answer {
 	} else {
 		found = found[(number-1)*limit : min(number*limit, total)]
 	}
-	return answer{200, page{Items: found, Page: number, Limit: limit, Total: total}}
+	items := []any{}
+	if r.multiTenant && number == 1 {
+		items = r.listedInternal(tenant, ofType)
+		total += len(items)
+	}
+	for _, c := range found {
+		items = append(items, c.shown(false))
+	}
+	return answer{200, page{Items: items, Page: number, Limit: limit, Total: total}}
+}
+
+func (r *Reporter) listedInternal(tenant, ofType string) []any {
+	items := []any{}
+	for _, c := range r.internal {
+		if c.Tenant == tenant && (ofType == "" || ofType == c.Type) {
+			items = append(items, c.shown(false))
+		}
+	}
+	return items
+}
+
+// hasMetadata reports whether the metadata has all that the parameters metadata.KEY ask for: a string, exactly. A dot in KEY
+// leads into an object, so a key with a dot in its name is never found.
+func hasMetadata(metadata map[string]any, query url.Values) bool {
+	for parameter, values := range query {
+		path, asked := strings.CutPrefix(parameter, "metadata.")
+		if !asked || values[0] == "" {
+			continue
+		}
+		var value any = metadata
+		for key := range strings.SplitSeq(path, ".") {
+			object, _ := value.(map[string]any)
+			value = object[key]
+		}
+		if value != values[0] {
+			return false
+		}
+	}
+	return true
 }
 
 func positive(value string, otherwise int) (int, error) {

@@ -30,7 +30,7 @@ import (
 )
 
 // Connection is a database connection as Reporter shows it. Passwords and TLS material never come back, so there is no
-// field for them.
+// field for them: see [Reporter.Secrets].
 type Connection struct {
 	ID           string         `json:"id"` // a canonical lower-case UUID; Reporter makes version 7
 	ProductName  string         `json:"productName"`
@@ -58,10 +58,15 @@ type SSL struct {
 func (c Connection) clone() Connection {
 	c.Metadata = maps.Clone(c.Metadata)
 	if c.SSL != nil {
-		ssl := *c.SSL
-		c.SSL = &ssl
+		c.SSL = new(*c.SSL)
 	}
 	return c
+}
+
+// Secrets is what the store holds of a connection to log in to its database with, part of which no answer shows.
+type Secrets struct {
+	Host, UserName, Password string
+	CA, Cert, Key            string
 }
 
 // Reporter is an in-memory Reporter. It is safe for concurrent use, and starts no goroutine and no timer.
@@ -73,12 +78,15 @@ type Reporter struct {
 
 	mu           sync.Mutex
 	connections  map[string]*record // by id; the dead stay, as an id never comes back
-	names        map[name]*record   // the living
+	names        map[name][]*record // the living, but for the internal ones; several of one name only in multi-tenant mode
+	internal     []*record
 	jobs         map[name]int
 	grants       map[string]grant // by token; nil while no token is asked for
 	problemJSON  bool
 	databaseDown bool
-	limiter      *limiter // nil while requests are not limited
+	multiTenant  bool
+	passwords    map[string]string // that the databases want, by host; those not in it take any but the empty one
+	limiter      *limiter          // nil while requests are not limited
 }
 
 // name is how jobs call a connection, and what must be unique.
@@ -90,63 +98,101 @@ type grant struct {
 	ends   time.Time // never if zero
 }
 
-type record struct {
+// stored is all that Reporter's database has of a connection. It is read and written as a whole.
+type stored struct {
 	Connection
+	hasSchema bool // "" is shown if it was set by a PATCH
+	password  string
+	tls       tlsMaterial
+}
+
+type tlsMaterial struct{ ca, cert, key string }
+
+// rounded is how the database keeps it: times in milliseconds.
+func (c stored) rounded() stored {
+	c.CreatedAt, c.UpdatedAt = c.CreatedAt.Truncate(time.Millisecond), c.UpdatedAt.Truncate(time.Millisecond)
+	return c
+}
+
+// shown is the object of an answer. Empty metadata is in it only where it was just given.
+func (c stored) shown(emptyMetadata bool) any {
+	shown := struct {
+		Connection
+		Schema   *string         `json:"schema,omitempty"`
+		Metadata *map[string]any `json:"metadata,omitempty"`
+	}{Connection: c.Connection.clone()}
+	if c.hasSchema {
+		shown.Schema = &c.Schema
+	}
+	if len(c.Metadata) > 0 || emptyMetadata {
+		shown.Metadata = &shown.Connection.Metadata
+	}
+	return shown
+}
+
+func (c stored) name() name { return name{c.Tenant, c.ConfigName} }
+
+type record struct {
+	stored
 	internal bool
 	deleted  bool
 	tested   []time.Time
 }
 
-func (c *record) name() name { return name{c.Tenant, c.ConfigName} }
-
 // New returns a Reporter without connections that asks for no token, as one without Access Manager does.
 func New() *Reporter {
 	return &Reporter{
 		connections: map[string]*record{},
-		names:       map[name]*record{},
+		names:       map[name][]*record{},
 		jobs:        map[name]int{},
+		passwords:   map[string]string{},
 	}
 }
 
 // Add puts a connection in, as if it had been created earlier, and returns it with everything filled in that was left
-// out. It panics when the id was used before, is not canonical, or the configName is taken: a mistake in the test.
+// out. Its password is "secret". It panics when the id was used before, is not canonical, or the configName is taken: a
+// mistake in the test.
 func (r *Reporter) Add(c Connection) Connection {
-	return r.add(c, false)
-}
-
-// AddInternal adds a connection that is configured on the server: GET shows it, but DELETE and PATCH answer
-// 404 FET-1001, as was observed on a running service.
-func (r *Reporter) AddInternal(c Connection) Connection {
-	return r.add(c, true)
-}
-
-func (r *Reporter) add(c Connection, internal bool) Connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-
 	now := r.now()
 	c.ID = cmp.Or(c.ID, newID(now))
-	c.ProductName = cmp.Or(c.ProductName, "reporter")
-	c.ConfigName = cmp.Or(c.ConfigName, "connection-"+c.ID[max(0, len(c.ID)-12):])
-	c.Type = cmp.Or(c.Type, "POSTGRESQL")
 	c.Host = cmp.Or(c.Host, "db.example.com")
 	c.Port = cmp.Or(c.Port, 5432)
-	c.DatabaseName = cmp.Or(c.DatabaseName, "ledger")
-	c.UserName = cmp.Or(c.UserName, "reader")
 	if c.CreatedAt.IsZero() {
 		c.CreatedAt = now
 	}
 	if c.UpdatedAt.IsZero() {
 		c.UpdatedAt = c.CreatedAt
 	}
+	return r.add(c, false)
+}
 
-	added := &record{Connection: c.clone(), internal: internal}
+// AddInternal adds a connection that is configured on the server: GET shows it, but DELETE and PATCH answer
+// 404 FET-1001. Unless they are given, its id is a UUID of version 5, and host, port and times are zero. In multi-tenant mode
+// it is on top of page 1 of every list of its tenant.
+func (r *Reporter) AddInternal(c Connection) Connection {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.ConfigName = cmp.Or(c.ConfigName, fmt.Sprintf("internal-%d", len(r.internal)+1))
+	c.ID = cmp.Or(c.ID, uuid.NewSHA1(uuid.NameSpaceOID, []byte(c.Tenant+"/"+c.ConfigName)).String())
+	return r.add(c, true)
+}
+
+func (r *Reporter) add(c Connection, internal bool) Connection {
+	c.ProductName = cmp.Or(c.ProductName, "reporter")
+	c.ConfigName = cmp.Or(c.ConfigName, "connection-"+c.ID[max(0, len(c.ID)-12):])
+	c.Type = cmp.Or(c.Type, "POSTGRESQL")
+	c.DatabaseName = cmp.Or(c.DatabaseName, "ledger")
+	c.UserName = cmp.Or(c.UserName, "reader")
+
+	added := &record{stored: stored{Connection: c.clone(), hasSchema: c.Schema != "", password: "secret"}, internal: internal}
 	switch {
 	case resolve(c.ID) != c.ID:
 		panic(fmt.Sprintf("reportertest: adding a connection: id %q is not a canonical lower-case UUID", c.ID))
 	case r.connections[c.ID] != nil:
 		panic(fmt.Sprintf("reportertest: adding a connection: id %s was used before, and an id never comes back", c.ID))
-	case r.names[added.name()] != nil:
+	case !internal && !r.multiTenant && len(r.names[added.name()]) > 0:
 		panic(fmt.Sprintf("reportertest: adding a connection: configName %q is taken", c.ConfigName))
 	}
 	r.store(added)
@@ -155,12 +201,52 @@ func (r *Reporter) add(c Connection, internal bool) Connection {
 
 func (r *Reporter) store(c *record) {
 	r.connections[c.ID] = c
-	r.names[c.name()] = c
+	if c.internal {
+		r.internal = append(r.internal, c)
+		return
+	}
+	r.names[c.name()] = append(r.names[c.name()], c)
+}
+
+// forget makes the name of a connection free.
+func (r *Reporter) forget(c *record) {
+	others := slices.DeleteFunc(r.names[c.name()], func(other *record) bool { return other == c })
+	if r.names[c.name()] = others; len(others) == 0 {
+		delete(r.names, c.name())
+	}
 }
 
 func (r *Reporter) delete(c *record) {
 	c.deleted = true
-	delete(r.names, c.name())
+	r.forget(c)
+}
+
+// Secrets returns what the store holds of a connection, deleted or not, to log in with; nothing if there never was one.
+func (r *Reporter) Secrets(id string) Secrets {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := r.connections[id]
+	if c == nil {
+		return Secrets{}
+	}
+	return Secrets{c.Host, c.UserName, c.password, c.tls.ca, c.tls.cert, c.tls.key}
+}
+
+// SetDatabasePassword says which password the databases at a host want. The test of a connection to it that has another one
+// answers 500. A host of which nothing was said takes any password but the empty one.
+func (r *Reporter) SetDatabasePassword(host, password string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.passwords[host] = password
+}
+
+// SetMultiTenant chooses the multi-tenant mode, as against that of a single tenant: the database has no index that keeps names
+// unique between the check of a POST and its write, no host may be a private IP address, and internal connections are listed.
+// The tenants are those of the tokens: see AllowToken and [NewAccessManager].
+func (r *Reporter) SetMultiTenant(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.multiTenant = on
 }
 
 // Delete soft-deletes a connection behind everybody's back, jobs or not, as an administrator would in the database.
@@ -180,19 +266,32 @@ func (r *Reporter) Alive(id string) bool {
 	return c != nil && !c.deleted
 }
 
-// Connections returns the living connections of all tenants, oldest first.
+// Connections returns the living connections of all tenants, oldest first, without the internal ones.
 func (r *Reporter) Connections() []Connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	living := make([]Connection, 0, len(r.names))
-	for _, c := range r.names {
+	living := []Connection{}
+	for _, c := range r.living(func(*record) bool { return true }) {
 		living = append(living, c.Connection.clone())
 	}
-	slices.SortFunc(living, oldestFirst)
 	return living
 }
 
-func oldestFirst(a, b Connection) int {
+// living returns the connections that are meant, oldest first, without the internal ones.
+func (r *Reporter) living(isMeant func(*record) bool) []*record {
+	found := []*record{}
+	for _, named := range r.names {
+		for _, c := range named {
+			if isMeant(c) {
+				found = append(found, c)
+			}
+		}
+	}
+	slices.SortFunc(found, oldestFirst)
+	return found
+}
+
+func oldestFirst(a, b *record) int {
 	return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
 }
 
@@ -260,14 +359,17 @@ func (r *Reporter) SetDatabaseDown(down bool) {
 	r.databaseDown = down
 }
 
-// now is in UTC and in whole milliseconds, as Reporter stores times.
-func (r *Reporter) now() time.Time {
+// clock is in UTC, as precise as its source, and without a monotonic reading.
+func (r *Reporter) clock() time.Time {
 	now := time.Now
 	if r.Now != nil {
 		now = r.Now
 	}
-	return now().UTC().Truncate(time.Millisecond)
+	return now().UTC().Round(0)
 }
+
+// now is in whole milliseconds, as Reporter stores times.
+func (r *Reporter) now() time.Time { return r.clock().Truncate(time.Millisecond) }
 
 // newID returns a version 7 UUID (RFC 9562) of the given time, which may not be that of the machine.
 func newID(now time.Time) string {

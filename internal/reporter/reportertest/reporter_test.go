@@ -129,9 +129,23 @@ func TestSoftDelete(t *testing.T) {
 func TestInternalConnections(t *testing.T) {
 	reporter := reportertest.New()
 	c := reporter.AddInternal(reportertest.Connection{})
+	other := reporter.AddInternal(reportertest.Connection{Type: "MYSQL"})
+	if id, err := uuid.Parse(c.ID); err != nil || id.Version() != 5 || other.ID == c.ID {
+		t.Errorf("the ids are %s and %s, not two UUIDs of version 5", c.ID, other.ID)
+	}
 	answers(t, do(t, reporter, "DELETE", pathOf(c.ID), ""), 404, `"FET-1001"`)
 	answers(t, do(t, reporter, "PATCH", pathOf(c.ID), `{"port": 1}`), 404, `"FET-1001"`)
-	answers(t, do(t, reporter, "GET", pathOf(c.ID), ""), 200, `"port":5432`)
+	answers(t, do(t, reporter, "GET", pathOf(c.ID), ""), 200, `"host":"","port":0,`)
+	answers(t, do(t, reporter, "GET", pathOf(c.ID), ""), 200, `"createdAt":"0001-01-01T00:00:00Z"`)
+	if n := len(reporter.Connections()); n != 0 {
+		t.Errorf("%d internal connections are shown with the others", n)
+	}
+
+	reporter.AddInternal(reportertest.Connection{Tenant: "another"})
+	answers(t, do(t, reporter, "GET", connectionsPath, ""), 200, `{"items":[],"page":1,"limit":10,"total":0}`)
+	reporter.SetMultiTenant(true)
+	answers(t, do(t, reporter, "GET", connectionsPath+"?startDate=2001-01-01", ""), 200, `"total":2}`)
+	answers(t, do(t, reporter, "GET", connectionsPath+"?type=mysql", ""), 200, `{"items":[{"id":"`+other.ID+`"`)
 }
 
 func TestJobs(t *testing.T) {
@@ -184,11 +198,11 @@ func TestTokens(t *testing.T) {
 
 	ours, theirs := []string{"Authorization", "Bearer t1"}, []string{"Authorization", "Bearer t2"}
 	for _, method := range []string{"GET", "DELETE", "PATCH"} {
-		answers(t, do(t, reporter, method, pathOf(ledgerID), `{}`, theirs...), 404, `"FET-1001"`)
+		answers(t, do(t, reporter, method, pathOf(ledgerID), `{"port": 1}`, theirs...), 404, `"FET-1001"`)
 	}
 	answers(t, do(t, reporter, "GET", connectionsPath, "", theirs...), 200, `"total":0`)
 	answers(t, do(t, reporter, "GET", connectionsPath, "", ours...), 200, `"total":1`)
-	answers(t, do(t, reporter, "POST", connectionsPath, new(suite).body("ledger-db"), append(theirs, "X-Product-Name", "p")...), 201, "")
+	answers(t, do(t, reporter, "POST", connectionsPath, new(suite).body("configName", "ledger-db"), append(theirs, "X-Product-Name", "p")...), 201, "")
 	answers(t, do(t, reporter, "DELETE", pathOf(ledgerID), "", ours...), 204, "")
 
 	reporter.RevokeToken("t1")
@@ -391,8 +405,126 @@ func TestTestingAConnection(t *testing.T) {
 	}
 	answers(t, do(t, reporter, "POST", pathOf(c.ID)+"/test", ""), 429, `{"code":429,`)
 	answers(t, do(t, reporter, "POST", pathOf(unreachable.ID)+"/test", ""), 500, `{"code":500,`)
+	reporter.SetDatabasePassword(c.Host, "changed")
 	now = now.Add(time.Minute)
+	answers(t, do(t, reporter, "POST", pathOf(c.ID)+"/test", ""), 500, `{"code":500,`)
+	answers(t, do(t, reporter, "PATCH", pathOf(c.ID), `{"password": "changed"}`), 200, c.ID)
 	answers(t, do(t, reporter, "POST", pathOf(c.ID)+"/test", ""), 200, `"status":"success"`)
+}
+
+func TestValidateSchema(t *testing.T) {
+	reporter := reportertest.New()
+	reporter.Add(reportertest.Connection{ConfigName: "ledger-db", Tenant: "acme"})
+	reporter.Add(reportertest.Connection{ConfigName: "gone-db", Host: "db.invalid", Tenant: "acme"})
+	reporter.AllowToken("ours", "acme")
+	reporter.AllowToken("theirs", "globex")
+	for _, test := range []struct {
+		token, body string
+		status      int
+		part        string
+	}{
+		{"ours", `{"mappedFields": {"ledger-db": {}}}`, 200, `"status":"success"`},
+		{"theirs", `{"mappedFields": {"ledger-db": {}}}`, 400, `"FET-1062"`},
+		{"ours", `{"mappedFields": {"Ledger-DB": {}}}`, 400, `"FET-1062"`},
+		{"ours", `{"mappedFields": {"gone-db": {}}}`, 422, `"FET-1060"`},
+		{"ours", `{"mappedFields": {"ledger-db": {}, "another": {}}}`, 422, `"FET-1060"`},
+		{"ours", `{}`, 400, `"fields":{"mappedFields":`},
+		{"ours", `[]`, 400, `"FET-0001"`},
+	} {
+		answers(t, do(t, reporter, "POST", connectionsPath+"/validate-schema", test.body, "Authorization", "Bearer "+test.token), test.status, test.part)
+	}
+	answers(t, do(t, reporter, "GET", connectionsPath+"/validate-schema", "", "Authorization", "Bearer ours"), 400, `"FET-0404"`)
+}
+
+func TestSecrets(t *testing.T) {
+	reporter := reportertest.New()
+	if got := reporter.Secrets(ledgerID); got != (reportertest.Secrets{}) {
+		t.Errorf("the secrets of no connection are %+v", got)
+	}
+	reporter.Add(reportertest.Connection{ID: ledgerID})
+	expect := func(want reportertest.Secrets) {
+		t.Helper()
+		if got := reporter.Secrets(ledgerID); got != want {
+			t.Errorf("the secrets are %+v, not %+v", got, want)
+		}
+	}
+	want := reportertest.Secrets{Host: "db.example.com", UserName: "reader", Password: "secret"}
+	expect(want)
+
+	do(t, reporter, "PATCH", pathOf(ledgerID), `{"host": "db2.example.com", "ssl": {"mode": "require", "ca": "CA", "cert": "certificate", "key": "key"}}`)
+	want.Host, want.CA, want.Cert, want.Key = "db2.example.com", "CA", "certificate", "key"
+	expect(want)
+	do(t, reporter, "PATCH", pathOf(ledgerID), `{"userName": "auditor", "password": " with spaces ", "ssl": {"cert": "ignored"}}`)
+	want.UserName, want.Password = "auditor", " with spaces "
+	expect(want)
+	do(t, reporter, "PATCH", pathOf(ledgerID), `{"ssl": {"mode": "require", "ca": "CA 2"}, "port": 6432}`)
+	want.CA, want.Cert, want.Key = "CA 2", "", ""
+	expect(want)
+	do(t, reporter, "PATCH", pathOf(ledgerID), `{"host": "refused.example.com", "password": "refused", "ssl": {"mode": "preferred", "ca": "CA"}}`)
+	expect(want)
+	do(t, reporter, "DELETE", pathOf(ledgerID), "")
+	expect(want)
+
+	created := do(t, reporter, "POST", connectionsPath, new(suite).body("configName", "created", "ssl", map[string]string{"mode": "disable", "ca": "CA", "key": "key"}), "X-Product-Name", "p")
+	var c connection
+	if err := json.Unmarshal(created.Body.Bytes(), &c); err != nil {
+		t.Fatalf("POST answers %q: %v", created.Body, err)
+	}
+	if got, want := reporter.Secrets(c.ID), (reportertest.Secrets{Host: "db.example.com", UserName: "reader", Password: "not-to-be-seen", CA: "CA", Key: "key"}); got != want {
+		t.Errorf("the secrets are %+v, not %+v", got, want)
+	}
+}
+
+// What an answer shows is a copy: the store does not change with it, nor with what was given to Add.
+func TestStoredValuesAreCopies(t *testing.T) {
+	reporter := reportertest.New()
+	given := reportertest.Connection{ID: ledgerID, Metadata: map[string]any{"team": "billing"}}
+	reporter.Add(given)
+	given.Metadata["team"] = "changed"
+	reporter.Connections()[0].Metadata["team"] = "changed"
+	answers(t, do(t, reporter, "GET", pathOf(ledgerID), ""), 200, `"metadata":{"team":"billing"}`)
+}
+
+// Empty values count as missing ones in a POST, and empty ssl as none at all.
+func TestEmptyValues(t *testing.T) {
+	reporter := reportertest.New()
+	post := func(fields ...any) *httptest.ResponseRecorder {
+		return do(t, reporter, "POST", connectionsPath, new(suite).body(append([]any{"configName", "ledger-db"}, fields...)...), "X-Product-Name", "p")
+	}
+	for _, field := range []string{"configName", "type", "host", "databaseName", "userName", "password"} {
+		answers(t, post(field, ""), 400, `{"code":"FET-0402","fields":{"`+field+`":"`)
+	}
+	answers(t, post("port", 0), 400, `{"code":"FET-0402","fields":{"port":"`)
+	answers(t, do(t, reporter, "POST", connectionsPath, `{"configName": "", "port": 0, "ssl": {}}`, "X-Product-Name", "p"), 400, "empty request body")
+
+	answers(t, post("ssl", map[string]any{}, "schema", ""), 201, `"userName":"reader","createdAt":`)
+	c := reporter.Connections()[0]
+	if c.SSL != nil {
+		t.Errorf("ssl is %v, not absent", c.SSL)
+	}
+	answers(t, do(t, reporter, "PATCH", pathOf(c.ID), `{"ssl": {}}`), 400, "empty request body")
+	answers(t, do(t, reporter, "PATCH", pathOf(c.ID), `{"userName": " "}`), 400, `{"code":"FET-0402","fields":{"username":"`)
+}
+
+func TestMultiTenant(t *testing.T) {
+	reporter := reportertest.New()
+	reporter.SetMultiTenant(true)
+	first := reporter.Add(reportertest.Connection{ConfigName: "ledger-db"})
+	second := reporter.Add(reportertest.Connection{ConfigName: "ledger-db"})
+	answers(t, do(t, reporter, "DELETE", pathOf(first.ID), ""), 204, "")
+	answers(t, do(t, reporter, "GET", pathOf(second.ID), ""), 200, "ledger-db")
+	answers(t, do(t, reporter, "POST", connectionsPath, new(suite).body("configName", "ledger-db"), "X-Product-Name", "p"), 409, "FET-1002")
+	answers(t, do(t, reporter, "DELETE", pathOf(second.ID), ""), 204, "")
+	for host, status := range map[string]int{
+		"10.0.0.1": 400, "172.31.255.255": 400, "172.32.0.1": 201, "192.168.0.1": 400, "169.254.169.254": 400, "127.0.0.1": 400, "::1": 400,
+		"fd00::1": 400, "::ffff:10.0.0.1": 400, "0.0.0.0": 400, " 10.0.0.1 ": 400, "8.8.8.8": 201, "2001:4860:4860::8888": 201, "10.example.com": 201,
+	} {
+		part := "FET-0414"
+		if status == 201 {
+			part = "host"
+		}
+		answers(t, do(t, reporter, "POST", connectionsPath, new(suite).body("host", host, "configName", fmt.Sprintf("host-%x", host)), "X-Product-Name", "p"), status, part)
+	}
 }
 
 func TestDatabaseDown(t *testing.T) {
