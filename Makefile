@@ -168,7 +168,7 @@ DURATION ?= 10m
 
 .PHONY: simulate
 simulate: ## Simulate histories of new seeds for DURATION, until one breaks a promise. `make test` has some thousand of them.
-	go test ./controllers -run '^TestSimulation$$' -count=1 -v -timeout 0 -simulation.duration $(DURATION)
+	go test ./controllers/simulation -run '^TestSimulation$$' -count=1 -v -timeout 0 -simulation.duration $(DURATION)
 
 .PHONY: mutants
 mutants: ## Break the operator in one place after the other; fail if no test notices. MUTANTS chooses by words of their names.

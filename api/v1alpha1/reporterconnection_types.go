@@ -160,7 +160,6 @@ func (o ObservedIn) MayBe(other ObservedIn) bool {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=rconn,categories=reporter
-// +kubebuilder:selectablefield:JSONPath=`.spec.connectionID`
 // +kubebuilder:printcolumn:name="Connection",type=string,JSONPath=`.status.connection.configName`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`

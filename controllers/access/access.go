@@ -31,15 +31,20 @@ import (
 // Accessor gives access to Reporters.
 type Accessor struct {
 	// cached sees labelled Secrets only; live is asked, for metadata alone, why one is not among them.
-	cached client.Reader
-	live   *confirmingReader
-	pool   *reporter.Pool
-	scope  scope.Scope
+	cached, live client.Reader
+	pool         *reporter.Pool
+	scope        scope.Scope
+	reads        kube.SharedReads[client.Object]
 }
 
 // New returns an Accessor that reads from a cache, and live what must not come from one.
 func New(cached, live client.Reader, pool *reporter.Pool, s scope.Scope) *Accessor {
-	return &Accessor{cached: cached, live: newConfirmingReader(live), pool: pool, scope: s}
+	return &Accessor{cached: cached, live: live, pool: pool, scope: s}
+}
+
+// liveSince reads what the API server had at a time or later.
+func (a *Accessor) liveSince(notBefore time.Time) client.Reader {
+	return confirmingReader{a.live, &a.reads, notBefore}
 }
 
 // Obstacle is an error for what keeps Reporter from being asked and that a user can mend.
@@ -83,7 +88,7 @@ func (a *Accessor) Target(ctx context.Context, rc *v1alpha1.ReporterConnection) 
 // Confirm is Target as the API server had it at a time or later: the endpoint, that it lets the resource in, and that the Secret is still
 // marked. All who ask in the same moment share its reads. The contents of the Secret are those of the cache.
 func (a *Accessor) Confirm(ctx context.Context, rc *v1alpha1.ReporterConnection, notBefore time.Time) (Target, error) {
-	live := a.live.notBefore(notBefore)
+	live := a.liveSince(notBefore)
 	to, err := a.target(ctx, live, rc)
 	if err != nil || to.Client == nil {
 		return to, err
@@ -119,7 +124,7 @@ func (a *Accessor) LeadsTo(ctx context.Context, claim *v1alpha1.ReporterConnecti
 	var o *Obstacle
 	endpoint, err := a.endpointFor(ctx, a.cached, claim)
 	if errors.As(err, &o) {
-		endpoint, err = a.endpointFor(ctx, a.live.notBefore(notBefore), claim)
+		endpoint, err = a.endpointFor(ctx, a.liveSince(notBefore), claim)
 	}
 	switch {
 	case errors.As(err, &o):
@@ -229,7 +234,7 @@ func (a *Accessor) readSecret(ctx context.Context, namespace, name string, value
 	var secret corev1.Secret
 	err = a.cached.Get(ctx, key, &secret)
 	if apierrors.IsNotFound(err) {
-		if err := a.checkMark(ctx, a.live.notBefore(time.Time{}), key); err != nil {
+		if err := a.checkMark(ctx, a.liveSince(time.Time{}), key); err != nil {
 			return "", err
 		}
 		return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or marked, and is read in a moment", name)

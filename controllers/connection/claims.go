@@ -22,6 +22,30 @@ const (
 	claimReads = 8
 )
 
+// currentClaims lists the other resources that name the connection, as the API server had them.
+func (d *deletion) currentClaims(ctx context.Context, s *snapshot) ([]v1alpha1.ReporterConnection, error) {
+	cached, err := d.otherClaims(ctx, d.rc)
+	if err != nil {
+		return nil, err
+	}
+	var claims []v1alpha1.ReporterConnection
+	for i := range cached {
+		claim, err := d.current(ctx, s, &cached[i])
+		if err != nil {
+			return nil, err
+		}
+		if claim != nil {
+			claims = append(claims, *claim)
+		}
+	}
+	for i := range s.newcomers {
+		if s.newcomers[i].ConnectionID() == d.rc.ConnectionID() {
+			claims = append(claims, s.newcomers[i])
+		}
+	}
+	return claims, nil
+}
+
 // judgeClaims says what the other live claims on the connection of a deleted resource count for. Those elsewhere are left out where it is
 // not known in which place Reporter is asked.
 //

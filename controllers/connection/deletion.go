@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -72,7 +71,7 @@ func (d *deletion) cachedGrounds(ctx context.Context) (decision.Grounds, error) 
 
 // confirmation is what the API server said that a deletion rests on, and what follows.
 type confirmation struct {
-	connection *v1alpha1.ReporterConnection
+	connection *v1alpha1.ReporterConnection // nil if it is gone: then there is no step
 	verdict    decision.GroundsVerdict
 	err        error
 }
@@ -81,28 +80,32 @@ type confirmation struct {
 // endpoint that it names now, with its grant and the mark of its Secret. Claims elsewhere count where it is known in which place Reporter
 // is asked: here.
 func (d *deletion) confirm(ctx context.Context, here *v1alpha1.ObservedIn) confirmation {
-	var all v1alpha1.ReporterConnectionList
-	if err := d.Live.List(ctx, &all, client.MatchingFields{kube.ByConnectionID: d.rc.ConnectionID()}); err != nil {
-		return confirmation{err: fmt.Errorf("listing the claims on a connection: %w", err)}
-	}
-	if err := d.abortIfOlder(all.ResourceVersion, d.rc.ResourceVersion); err != nil {
-		return confirmation{err: err}
-	}
-	live := slices.IndexFunc(all.Items, func(rc v1alpha1.ReporterConnection) bool { return rc.UID == d.rc.UID })
-	if live < 0 {
-		return confirmation{verdict: decision.GroundsVerdict{Step: decision.StepNone}}
-	}
 	record := d.records.get(d.rc.UID)
-	to, err := d.Access.Confirm(ctx, &all.Items[live], record.since)
+	now, err := d.snapshots.Get(ctx, "", record.since, d.readSnapshot)
 	if err != nil {
 		return confirmation{err: err}
 	}
-	verdict := decision.JudgeGrounds(decision.Grounds{Connection: &all.Items[live], Endpoint: to.Endpoint, Obstacle: to.Obstacle,
-		Claims: d.judgeClaims(ctx, all.Items, here), IsPatient: record.isPatient(time.Now())}, time.Now())
+	if err := d.abortIfOlder(now.resourceVersion, d.rc.ResourceVersion); err != nil {
+		return confirmation{err: err}
+	}
+	rc, err := d.current(ctx, now, d.rc)
+	if err != nil || rc == nil {
+		return confirmation{err: err, verdict: decision.GroundsVerdict{Step: decision.StepNone}}
+	}
+	others, err := d.currentClaims(ctx, now)
+	if err != nil {
+		return confirmation{err: err}
+	}
+	to, err := d.Access.Confirm(ctx, rc, record.since)
+	if err != nil {
+		return confirmation{err: err}
+	}
+	verdict := decision.JudgeGrounds(decision.Grounds{Connection: rc, Endpoint: to.Endpoint, Obstacle: to.Obstacle,
+		Claims: d.judgeClaims(ctx, others, here), IsPatient: record.isPatient(time.Now())}, time.Now())
 	if verdict.Step == decision.StepDelete && !d.isTarget(to) {
 		verdict = decision.GroundsVerdict{Step: decision.StepNone} // the cache does not show the change of the endpoint yet
 	}
-	return confirmation{connection: &all.Items[live], verdict: verdict}
+	return confirmation{connection: rc, verdict: verdict}
 }
 
 // isTarget says whether another target leads where this pass's does, with the same credentials.

@@ -70,6 +70,7 @@ type Reconciler struct {
 	lookups      *admission.Pacer[lookupLane, reconcile.Request]
 	sharedWrites *admission.Pacer[client.ObjectKey, reconcile.Request]
 	records      records
+	snapshots    kube.SharedReads[*snapshot]
 	// urgent are the resources for which somebody has asked for an attempt now.
 	urgent sync.Map
 }

@@ -14,7 +14,7 @@ import (
 const (
 	// ByEndpoint has ReporterConnections by the namespace/name of their endpoint.
 	ByEndpoint = "spec.endpointRef"
-	// ByConnectionID has ReporterConnections by the connection that they claim. The API server selects by it as well.
+	// ByConnectionID has ReporterConnections by the connection that they claim.
 	ByConnectionID = "spec.connectionID"
 	// BySecret has ReporterEndpoints by the namespace/name of their Secrets.
 	BySecret = "spec.auth.secret"

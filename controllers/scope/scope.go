@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -106,6 +107,7 @@ func (r oneByOne) List(ctx context.Context, list client.ObjectList, options ...c
 		return r.Reader.List(ctx, list, options...)
 	}
 	var all []runtime.Object
+	oldest := "" // the list is as old as the first part of it
 	for _, namespace := range r.namespaces {
 		part := list.DeepCopyObject().(client.ObjectList) // a list that is used again overwrites what was taken from it
 		if err := r.Reader.List(ctx, part, append(slices.Clone(options), client.InNamespace(namespace))...); err != nil {
@@ -116,8 +118,17 @@ func (r oneByOne) List(ctx context.Context, list client.ObjectList, options ...c
 			return err
 		}
 		all = append(all, items...)
+		if oldest == "" || isOlder(part.GetResourceVersion(), oldest) {
+			oldest = part.GetResourceVersion()
+		}
 	}
+	list.SetResourceVersion(oldest)
 	return apimeta.SetList(list, all)
+}
+
+func isOlder(a, b string) bool {
+	order, err := resourceversion.CompareResourceVersion(a, b)
+	return err == nil && order < 0
 }
 
 // RunInNamespaces calls work for those of the namespaces in which the operator has its rights, until ctx is done or work fails. When

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -80,6 +81,8 @@ func kindOf(object any) string {
 		return namespaceKind
 	case *metav1.PartialObjectMetadata:
 		return o.Kind
+	case *metav1.PartialObjectMetadataList:
+		return strings.TrimSuffix(o.Kind, "List")
 	}
 	panic(fmt.Sprintf("the simulation has no %T", object))
 }

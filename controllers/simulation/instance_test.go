@@ -498,6 +498,8 @@ func (c *simulatedClient) List(ctx context.Context, list client.ObjectList, opts
 		switch list := list.(type) {
 		case *v1alpha1.ReporterConnectionList:
 			list.Items = append(list.Items, *clone(object.(*v1alpha1.ReporterConnection)))
+		case *metav1.PartialObjectMetadataList:
+			list.Items = append(list.Items, *metadataOf(object).(*metav1.PartialObjectMetadata))
 		case *v1alpha1.ReporterEndpointList:
 			list.Items = append(list.Items, *clone(object.(*v1alpha1.ReporterEndpoint)))
 		}
