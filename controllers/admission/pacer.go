@@ -68,6 +68,11 @@ func (p *Pacer[L, R]) Take(in L, request R, now time.Time) bool {
 	case at == nil && l.granted == nil && l.waiters.Len() == 0 && isDue:
 		l.last = now
 		return true
+	case at != nil && l.granted == at:
+		// Something else woke the request, and took what was dispatched for its turn out of the queue: without another, it would keep
+		// its turn, and all who wait behind it, until it is woken again.
+		p.dispatch(request, l.due.Sub(now))
+		return false
 	case at == nil:
 		at = &turn[L, R]{lane: in, request: request}
 		at.element = l.waiters.PushBack(at)

@@ -55,7 +55,7 @@ func TestPacerGivesTurnsInOrder(t *testing.T) {
 	p.takes("r", "c", false)
 	p.takes("other", "d", true) // another lane has a pace of its own
 	p.after(400 * time.Millisecond)
-	p.takes("r", "b", false) // too early
+	p.takes("r", "b", false, "b in 600ms") // too early: what woke it took the place of what was dispatched
 	p.after(600 * time.Millisecond)
 	p.takes("r", "b", true, "c in 1s")
 	p.takes("r", "b", false) // its turn is used up: behind c
