@@ -119,7 +119,13 @@ func (d *deletion) release(ctx context.Context, confirmed confirmation) (ctrl.Re
 	case confirmed.err != nil:
 		return ctrl.Result{}, confirmed.err
 	case verdict.Step == decision.StepWait:
-		return d.block(ctx, verdict.Block)
+		block := verdict.Block
+		if block.Reason != v1alpha1.ReasonClaimUnverified {
+			// The caches show nothing in the way, so they are late, or the answer of the API server is: it may be a moment old, and the
+			// change that ended the block may have woken this very pass.
+			block.RetryIn = min(block.RetryIn, decision.MinDelay)
+		}
+		return d.block(ctx, block)
 	case verdict.Step == decision.StepRetain:
 		return d.leaveBehind(ctx, confirmed.connection, trail{cause: causeRetained, eventType: corev1.EventTypeNormal,
 			note: fmt.Sprintf("the connection stays in Reporter, as %s says", verdict.RetainedBy)})
