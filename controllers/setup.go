@@ -55,6 +55,9 @@ type Environment struct {
 	Abort func(reason error)
 	// Random returns a number from 0 up to 1.
 	Random func() float64
+	// GoOn, if it is not nil, is called by each of those who have shared a read or a login, before they go on: the simulation lets them go
+	// on one by one.
+	GoOn func(context.Context)
 }
 
 // Controller is one controller of the operator: who reconciles, and what wakes it. What it does not watch is nil.
@@ -81,9 +84,9 @@ const endpointWorkers = 64
 // New returns the operator's controllers. It knows nothing of managers: Setup adds them to one.
 func New(env Environment, options Options) []Controller {
 	pool := &reporter.Pool{Network: options.Network}
-	accessor := access.New(env.Client, env.Live, pool, options.Scope)
+	accessor := access.New(env.Client, env.Live, pool, options.Scope, env.GoOn)
 	connections := (&connection.Reconciler{Client: env.Client, Live: env.Live, Access: accessor, Events: env.Events, CheckInterval: options.CheckInterval,
-		RequestCheck: env.RequestCheck, Abort: env.Abort, Random: env.Random}).Init()
+		RequestCheck: env.RequestCheck, Abort: env.Abort, Random: env.Random, GoOn: env.GoOn}).Init()
 	pool.Recovered = connections.Recovered
 	endpoints := &endpoint.Reconciler{Client: env.Client, Access: accessor, CheckInterval: options.CheckInterval, Random: env.Random}
 	heldEndpoints := &protection.EndpointReconciler{Client: env.Client, Live: env.Live, Access: accessor, Random: env.Random}
@@ -113,6 +116,7 @@ func New(env Environment, options Options) []Controller {
 			Secrets:     heldSecrets.SecretEvents(),
 			Endpoints:   heldSecrets.EndpointEvents(),
 			Connections: heldSecrets.ConnectionEvents(),
+			OnQueue:     heldSecrets.OnQueue,
 		},
 	}
 	if options.Scope.IsNamespaced() {

@@ -37,9 +37,10 @@ type Accessor struct {
 	reads        kube.SharedReads[client.Object]
 }
 
-// New returns an Accessor that reads from a cache, and live what must not come from one.
-func New(cached, live client.Reader, pool *reporter.Pool, s scope.Scope) *Accessor {
-	return &Accessor{cached: cached, live: live, pool: pool, scope: s}
+// New returns an Accessor that reads from a cache, and live what must not come from one. GoOn, if it is not nil, is called by each of those
+// who have shared a read.
+func New(cached, live client.Reader, pool *reporter.Pool, s scope.Scope, goOn func(context.Context)) *Accessor {
+	return &Accessor{cached: cached, live: live, pool: pool, scope: s, reads: kube.SharedReads[client.Object]{GoOn: goOn}}
 }
 
 // liveSince reads what the API server had at a time or later.

@@ -65,6 +65,8 @@ type Reconciler struct {
 	Abort func(reason error)
 	// Random returns a number from 0 up to 1.
 	Random func() float64
+	// GoOn, if it is not nil, is called by each of those who have shared a read or a login, before they go on.
+	GoOn func(context.Context)
 
 	requests     *admission.Queues[reporter.Identity, reconcile.Request]
 	lookups      *admission.Pacer[lookupLane, reconcile.Request]
@@ -79,6 +81,7 @@ type Reconciler struct {
 func (r *Reconciler) Init() *Reconciler {
 	r.requests = admission.NewQueues[reporter.Identity, reconcile.Request]()
 	r.lookups = admission.NewPacer[lookupLane, reconcile.Request](lookupInterval)
+	r.snapshots.GoOn = r.GoOn
 	r.sharedWrites = admission.NewPacer[client.ObjectKey, reconcile.Request](sharedWriteInterval)
 	return r
 }
@@ -171,6 +174,9 @@ func waiterFor(rc *v1alpha1.ReporterConnection, to access.Target) admission.Wait
 // is none.
 func (r *Reconciler) logIn(ctx context.Context, to access.Target) (v1alpha1.ObservedIn, decision.Outcome) {
 	place, err := to.LogIn(ctx)
+	if r.GoOn != nil {
+		r.GoOn(ctx)
+	}
 	if err != nil {
 		return v1alpha1.ObservedIn{}, r.outcomeOf(to, err)
 	}

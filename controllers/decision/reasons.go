@@ -85,7 +85,8 @@ var reasons = map[string]row{
 	v1alpha1.ReasonSuspended: {Traits: Traits{NotReportersDoing: true, ForPerson: true},
 		message: "spec.suspend of ReporterEndpoint {detail} is true. Set it to false to let the deletions go on"},
 	v1alpha1.ReasonDeletionDelayed: {Traits: Traits{NotReportersDoing: true},
-		message: "the connection is deleted no earlier than {detail}, and not at all if another resource claims it by then"},
+		message: "the connection is deleted no earlier than {detail}, and not at all if another resource claims it by then: one of another name, " +
+			"as this one holds its own until it is gone. To keep the connection, set spec.deletionPolicy to Retain"},
 
 	v1alpha1.ReasonEndpointNotFound: {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
 	v1alpha1.ReasonInvalidEndpoint:  {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},

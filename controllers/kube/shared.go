@@ -20,6 +20,9 @@ const (
 
 // SharedReads has all who want the same of the API server in the same moment share one request. What was read is forgotten after that.
 type SharedReads[T any] struct {
+	// GoOn, if it is not nil, is called by each of those who have shared a request, before they go on.
+	GoOn func(context.Context)
+
 	group singleflight.Group
 	mu    sync.Mutex
 	known map[string]sharedRead[T]
@@ -46,6 +49,9 @@ func (s *SharedReads[T]) Get(ctx context.Context, name string, notBefore time.Ti
 		done := s.group.DoChan(name, func() (any, error) { return nil, s.share(context.WithoutCancel(ctx), name, read) })
 		select {
 		case result := <-done:
+			if s.GoOn != nil {
+				s.GoOn(ctx)
+			}
 			if result.Err != nil {
 				return known.value, result.Err
 			}

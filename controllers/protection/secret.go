@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
@@ -34,8 +35,17 @@ type SecretReconciler struct {
 	Events events.EventRecorder
 }
 
-// Reconcile makes one pass over one Secret.
+// sweep is the request to look for Secrets that have lost their mark while nobody watched: no event comes of those.
+var sweep = reconcile.Request{}
+
+// OnQueue has the Secrets swept once, when the controller starts.
+func (r *SecretReconciler) OnQueue(q kube.Queue) { q.Add(sweep) }
+
+// Reconcile makes one pass over one Secret, or the sweep.
 func (r *SecretReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if req == sweep {
+		return ctrl.Result{}, r.releaseAllUnmarked(ctx)
+	}
 	var secret corev1.Secret
 	err := r.Get(ctx, req.NamespacedName, &secret)
 	if apierrors.IsNotFound(err) {
@@ -77,6 +87,23 @@ func (r *SecretReconciler) releaseUnmarked(ctx context.Context, key types.Namesp
 	}
 	_, err := kube.DropFinalizer(ctx, r.Client, &metadata, v1alpha1.InUseFinalizer)
 	return err
+}
+
+// releaseAllUnmarked takes our finalizer off every Secret that is not marked for us. It reads their metadata alone.
+func (r *SecretReconciler) releaseAllUnmarked(ctx context.Context) error {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	if err := r.Live.List(ctx, list); err != nil {
+		return fmt.Errorf("listing all Secrets: %w", err)
+	}
+	for i := range list.Items {
+		if secret := &list.Items[i]; controllerutil.ContainsFinalizer(secret, v1alpha1.InUseFinalizer) && secret.Labels[v1alpha1.CredentialsLabel] != "true" {
+			if err := r.releaseUnmarked(ctx, client.ObjectKeyFromObject(secret)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // usageOf finds out what a Secret is needed for, from the cache or live.

@@ -98,6 +98,10 @@ func newInstance(h *history, name string) *instance {
 				h.requestedChecks = append(h.requestedChecks, requestedCheck{i, endpoint})
 			}
 		},
+		GoOn: func(ctx context.Context) {
+			_, err := i.do(ctx, &call{what: "goes on", local: true, act: func() (any, error) { return nil, nil }})
+			_ = err // whoever has died or given up notices by itself
+		},
 		Abort: func(reason error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -568,7 +572,7 @@ func (r recorder) Eventf(regarding, _ runtime.Object, eventType, reason, _, _ st
 	defer r.i.h.mu.Unlock()
 	r.i.h.count("event " + reason)
 	if rc, is := regarding.(*v1alpha1.ReporterConnection); is && !r.i.dead {
-		r.i.h.judgeEvent(rc, eventType, reason)
+		r.i.h.judgeEvent(r.i, rc, eventType, reason)
 	}
 }
 

@@ -359,14 +359,15 @@ func (h *history) unchangedSince(p *pass, kind string, object client.Object) boo
 	return len(h.api.since(kind, client.ObjectKeyFromObject(object), p.revision)) == 1
 }
 
-// judgeEvent checks that each event is sent once, and that nobody is warned of a wrong id whose connection was seen.
-func (h *history) judgeEvent(rc *v1alpha1.ReporterConnection, eventType, reason string) {
+// judgeEvent checks that each event is sent once, and that nobody is warned of a wrong id whose connection was seen. A process that leads no
+// more, and whose patch got no answer, cannot know that it was another's that released the resource: each counts by itself.
+func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, eventType, reason string) {
 	if reason == "Moved" {
 		return
 	}
-	h.events[rc.UID]++
-	if h.events[rc.UID] > 1 {
-		h.fail("Told once: there are %d events of the release of %s", h.events[rc.UID], client.ObjectKeyFromObject(rc))
+	by := i.name + " " + string(rc.UID)
+	if h.events[by]++; h.events[by] > 1 {
+		h.fail("Told once: there are %d events of the release of %s", h.events[by], client.ObjectKeyFromObject(rc))
 	}
 	if eventType == corev1.EventTypeWarning {
 		h.warned[rc.UID] = true

@@ -58,7 +58,7 @@ type history struct {
 	finished        []finished
 	requestedChecks []requestedCheck
 	// events counts those of each resource's release; warned are those with a warning; warningsOwed, those that must get one.
-	events       map[types.UID]int
+	events       map[string]int
 	warned       map[types.UID]bool
 	warningsOwed map[types.UID]*pass
 
@@ -152,7 +152,7 @@ func (h *history) set() {
 	h.auth = []string{"bearer", "login", "none"}[h.draw(3)]
 	h.api = newAPIServer(!h.chance(20))
 	h.api.released = h.judgeRelease
-	h.events, h.warningsOwed = map[types.UID]int{}, map[types.UID]*pass{}
+	h.events, h.warningsOwed = map[string]int{}, map[types.UID]*pass{}
 	h.counts, h.warned, h.endJob, h.home = map[string]int{}, map[types.UID]bool{}, map[string]func(){}, map[string]string{}
 	h.reporters = map[string]*simulatedReporter{homeHost: {Reporter: reportertest.New()}, otherHost: {Reporter: reportertest.New()}}
 	h.manager = reportertest.NewAccessManager(h.reporters[homeHost].Reporter)
