@@ -55,8 +55,7 @@ type Environment struct {
 	Abort func(reason error)
 	// Random returns a number from 0 up to 1.
 	Random func() float64
-	// GoOn, if it is not nil, is called by each of those who have shared a read or a login, before they go on: the simulation lets them go
-	// on one by one.
+	// GoOn, if it is not nil, is called by each of those who have shared a read, before they go on: the simulation lets them go on one by one.
 	GoOn func(context.Context)
 }
 

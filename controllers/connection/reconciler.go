@@ -65,7 +65,7 @@ type Reconciler struct {
 	Abort func(reason error)
 	// Random returns a number from 0 up to 1.
 	Random func() float64
-	// GoOn, if it is not nil, is called by each of those who have shared a read or a login, before they go on.
+	// GoOn, if it is not nil, is called by each of those who have shared a read, before they go on.
 	GoOn func(context.Context)
 
 	requests     *admission.Queues[reporter.Identity, reconcile.Request]
@@ -174,9 +174,6 @@ func waiterFor(rc *v1alpha1.ReporterConnection, to access.Target) admission.Wait
 // is none.
 func (r *Reconciler) logIn(ctx context.Context, to access.Target) (v1alpha1.ObservedIn, decision.Outcome) {
 	place, err := to.LogIn(ctx)
-	if r.GoOn != nil {
-		r.GoOn(ctx)
-	}
 	if err != nil {
 		return v1alpha1.ObservedIn{}, r.outcomeOf(to, err)
 	}

@@ -98,17 +98,14 @@ func newInstance(h *history, name string) *instance {
 				h.requestedChecks = append(h.requestedChecks, requestedCheck{i, endpoint})
 			}
 		},
-		GoOn: func(ctx context.Context) {
-			_, err := i.do(ctx, &call{what: "goes on", local: true, act: func() (any, error) { return nil, nil }})
-			_ = err // whoever has died or given up notices by itself
-		},
+		GoOn: i.goOn,
 		Abort: func(reason error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			i.aborted = reason
 		},
 	}
-	options := controllers.Options{MaxConcurrentReconciles: 8, CheckInterval: time.Hour, Network: reporter.Network{InPlace: network{i}}}
+	options := controllers.Options{MaxConcurrentReconciles: 8, CheckInterval: time.Hour, Network: reporter.Network{InPlace: network{i}, GoOn: i.goOn}}
 	for _, wired := range controllers.New(env, options) {
 		c := &simulatedController{Controller: wired, i: i, untold: map[string][]func(){}, queue: newSimulatedQueue(h)}
 		if wired.OnQueue != nil {
@@ -429,6 +426,12 @@ func (i *instance) do(ctx context.Context, c *call) (any, error) {
 	i.h.park(late)
 	<-late.resume
 	return late.value, late.err
+}
+
+// goOn lets those who have waited for the same thing go on one by one.
+func (i *instance) goOn(ctx context.Context) {
+	_, err := i.do(ctx, &call{what: "goes on", local: true, act: func() (any, error) { return nil, nil }})
+	_ = err // whoever has died or given up notices by itself
 }
 
 // park leaves a call to the scheduler.

@@ -30,6 +30,9 @@ type Network struct {
 	ProxyFromEnvironment bool
 	// InPlace is what requests are handed to in place of the network, if it is not nil: the simulation's.
 	InPlace http.RoundTripper
+	// GoOn, if it is not nil, is called by each of those who have waited for the same login, before they go on: the simulation lets them go
+	// on one by one.
+	GoOn func(context.Context)
 }
 
 // TLS says how to verify a Reporter that is spoken to over TLS. There is no way not to.

@@ -200,7 +200,7 @@ func (p *Pool) newReporter(identity Identity, config Config, base, manager *url.
 	switch {
 	case manager != nil:
 		shared.loginTransport = p.transport(manager, bundle, "")
-		shared.session = &session{login: &accessManagerLogin{
+		shared.session = &session{goOn: p.Network.GoOn, login: &accessManagerLogin{
 			transport:    transport{base: manager, roundTripper: shared.loginTransport.RoundTripper, pace: &pace{}, accessManager: true},
 			clientID:     config.AccessManager.ClientID,
 			clientSecret: config.AccessManager.ClientSecret,

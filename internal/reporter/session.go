@@ -29,6 +29,7 @@ type AccessManager struct {
 // differ have one each, as a login that is too slow for one of them may not be for the other.
 type session struct {
 	login *accessManagerLogin // nil where the token is given
+	goOn  func(context.Context)
 	group singleflight.Group
 
 	mu    sync.Mutex
@@ -46,12 +47,21 @@ func (s *session) get(ctx context.Context, timeout time.Duration) (*oauth2.Token
 		return nil, loginAbandoned(err)
 	}
 	urgent := IsUrgent(ctx)
+	done := s.group.DoChan(fmt.Sprintf("%s %t", timeout, urgent), func() (any, error) { return s.renew(timeout, urgent) })
+	token, err := s.await(ctx, done)
+	if s.goOn != nil {
+		s.goOn(ctx)
+	}
+	return token, err
+}
+
+func (s *session) await(ctx context.Context, done <-chan singleflight.Result) (*oauth2.Token, error) {
 	select {
-	case done := <-s.group.DoChan(fmt.Sprintf("%s %t", timeout, urgent), func() (any, error) { return s.renew(timeout, urgent) }):
-		if done.Err != nil {
-			return nil, done.Err
+	case result := <-done:
+		if result.Err != nil {
+			return nil, result.Err
 		}
-		return done.Val.(*oauth2.Token), nil
+		return result.Val.(*oauth2.Token), nil
 	case <-ctx.Done():
 		return nil, loginAbandoned(ctx.Err())
 	}
