@@ -103,9 +103,15 @@ run: build ## Run the operator from this machine against the current KUBECONFIG.
 
 ##@ Test
 
-# More flags for `go test`: TEST_FLAGS=-race, which needs a C compiler; with test-stories also those of Ginkgo, such as
-# TEST_FLAGS='-v -ginkgo.focus=SecretNotFound'.
+# More flags for `go test` and for Ginkgo, which runs the stories: TEST_FLAGS=-race needs a C compiler, and has the stories' operator built
+# with the race detector too.
 TEST_FLAGS ?=
+
+# The stories run in PROCS processes, each with a control plane of its own. STORY_FLAGS are more flags of Ginkgo's, such as
+# STORY_FLAGS='-v --focus=SecretNotFound'.
+PROCS ?= 2
+STORY_FLAGS ?=
+STORIES = $(GINKGO) run --procs=$(PROCS) --timeout=40m $(TEST_FLAGS) $(STORY_FLAGS)
 
 # What `make test` runs, in this order: cheap and telling first.
 TEST_STEPS = verify build lint controlplane test-go conformance demo
@@ -136,28 +142,29 @@ verify: ## Regenerate, tidy and format everything; fail if that changes a file, 
 	@for file in $$(grep -L '^kind: Component$$' config/*/kustomization.yaml); do dir=$${file%/*}; \
 		echo "kustomize build $$dir"; $(KUSTOMIZE) build $$dir >/dev/null || exit; done
 
-# Go's cache of test results does not see that the stories also depend on main.go and config/: never use it.
+# Go's cache of test results does not see that tests on a control plane also depend on main.go and config/: never use it.
 .PHONY: test-go
 test-go: ## Run all Go tests of every module, the stories on a real API server among them.
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
 	for module in $(CODE_MODULES); do echo "go -C $$module test ./..."; \
-		go -C $$module test ./... -count=1 -timeout 40m $(TEST_FLAGS) || exit; done
+		go -C $$module test ./... -skip '^TestStories$$' -count=1 -timeout 40m $(TEST_FLAGS) || exit; done && \
+	$(STORIES) ./controllers/stories
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane: seconds.
 	@for module in $(CODE_MODULES); do echo "go -C $$module test ./..."; \
-		go -C $$module test ./... -skip '^TestStories$$' $(TEST_FLAGS) || exit; done
+		go -C $$module test ./... -skip '^(TestStories|TestOnControlPlane)$$' $(TEST_FLAGS) || exit; done
 
 .PHONY: test-stories
 test-stories: ## Run the stories, on a real API server.
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
-	go test ./controllers -run '^TestStories$$' -count=1 -timeout 40m $(TEST_FLAGS)
+	$(STORIES) ./controllers/stories
 
 .PHONY: test-repeat
 test-repeat: REPEAT ?= 4
 test-repeat: ## Run the stories in random order and REPEAT times more, to find those that fail at times.
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
-	$(GINKGO) --randomize-all --repeat=$(REPEAT) ./controllers
+	$(STORIES) --randomize-all --repeat=$(REPEAT) ./controllers/stories
 
 .PHONY: conformance
 conformance: ## Check what the operator relies on: in the in-memory Reporter, or at REPORTER_URL (REPORTER_TOKEN). Ends with a table.

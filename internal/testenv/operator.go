@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"syscall"
 )
 
@@ -20,10 +21,11 @@ type Process struct {
 	err  error
 }
 
-// Build builds a program from a package of this module, such as ./hack/demo, into the world's directory and returns its path.
+// Build builds a program from a package of this module, such as ./hack/demo, into the world's directory and returns its path. With the
+// race detector, if whoever builds it has that: what it sees is printed, and ends the program.
 func (w *World) Build(ctx context.Context, name, pkg string) (string, error) {
 	path := w.path(name)
-	build := exec.CommandContext(ctx, "go", "build", "-o", path, pkg) //nolint:gosec // nothing of it comes from outside
+	build := exec.CommandContext(ctx, "go", "build", "-race="+strconv.FormatBool(raceDetector), "-o", path, pkg) //nolint:gosec // nothing of it comes from outside
 	build.Dir = w.root
 	build.Env = append(os.Environ(), "GOTMPDIR="+w.Dir) // go leaves its files behind when it is interrupted
 	build.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -67,7 +69,7 @@ func (w *World) StartNamespaceController(log io.Writer) (*Process, error) {
 // it.
 func start(log io.Writer, env []string, path string, args ...string) (*Process, error) {
 	p := &Process{command: exec.Command(path, args...), done: make(chan struct{})} //nolint:gosec,noctx // ours; it ends with Stop or Kill
-	p.command.Env = append(os.Environ(), env...)
+	p.command.Env = append(append(os.Environ(), "GORACE=halt_on_error=1"), env...)
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.command.Start(); err != nil {
@@ -88,7 +90,7 @@ func (p *Process) Done() <-chan struct{} { return p.done }
 
 // Terminate tells the process to end, with SIGTERM, as Kubernetes would.
 func (p *Process) Terminate() {
-	_ = p.command.Process.Signal(syscall.SIGTERM) // it may have ended by itself
+	p.signal(syscall.SIGTERM)
 }
 
 // Stop terminates the process and waits for it. The error says that it did not end well.
@@ -100,6 +102,11 @@ func (p *Process) Stop() error {
 
 // Kill ends the process at once, wherever it is.
 func (p *Process) Kill() {
-	_ = p.command.Process.Kill()
+	p.signal(syscall.SIGKILL)
 	<-p.done
+}
+
+// signal sends a signal to the process, if it has not ended.
+func (p *Process) signal(signal os.Signal) {
+	p.command.Process.Signal(signal) //nolint:errcheck // it is our own child, so the only error is that it has ended
 }

@@ -7,14 +7,11 @@ package testenv
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -54,6 +51,7 @@ type World struct {
 	config    *rest.Config
 	build     func() (string, error) // builds the operator, once, and waits for that; returns its path
 	stopBuild context.CancelFunc
+	audit     auditTrail
 }
 
 // Start starts etcd and the API server from the directory KUBEBUILDER_ASSETS and applies config/default to it. Stop must be
@@ -164,7 +162,7 @@ func (w *World) Stop() error {
 		return err
 	}
 	w.stopBuild()
-	_, _ = w.build() // it writes into Dir
+	w.build() //nolint:errcheck // it writes into Dir until it has ended, and fails as it was stopped
 	return errors.Join(err, os.RemoveAll(w.Dir))
 }
 
@@ -222,77 +220,4 @@ func moduleRoot() (string, error) {
 		}
 		return "", errors.New("finding go.mod: run this inside the project")
 	}
-}
-
-const auditPolicy = `
-apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived, ResponseStarted]
-rules:
-- level: Metadata
-  users: ["` + operatorUser + `"]
-- level: None
-`
-
-// Call is one request of the operator to the API server.
-type Call struct {
-	Verb      string
-	Resource  string // with its subresource, as in reporterconnections/status
-	Namespace string
-	Name      string
-	Status    int
-}
-
-// IsWrite reports whether the call changes anything.
-func (c Call) IsWrite() bool {
-	switch c.Verb {
-	case "get", "list", "watch":
-		return false
-	}
-	return true
-}
-
-// OperatorCalls returns what the operator has asked of the API server about one namespace since the world began. The API
-// server logs a call right after it has answered it, so the last one may be missing for a moment.
-func (w *World) OperatorCalls(namespace string) ([]Call, error) {
-	calls, _, err := w.OperatorCallsFrom(0)
-	return slices.DeleteFunc(calls, func(c Call) bool { return c.Namespace != namespace }), err
-}
-
-// OperatorCallsFrom returns what the operator has asked about anything, from a place in the audit log on: 0 is its beginning. It also
-// returns the place to go on from.
-func (w *World) OperatorCallsFrom(place int64) (calls []Call, next int64, err error) {
-	log, err := os.Open(w.path("audit.log"))
-	if err != nil {
-		return nil, place, err
-	}
-	defer log.Close() //nolint:errcheck // it was only read
-	if _, err := log.Seek(place, io.SeekStart); err != nil {
-		return nil, place, err
-	}
-	content, err := io.ReadAll(log)
-	if err != nil {
-		return nil, place, err
-	}
-	content = content[:bytes.LastIndexByte(content, '\n')+1] // the last line may be half written
-	for line := range bytes.Lines(content) {
-		var entry struct {
-			Verb      string `json:"verb"`
-			ObjectRef struct {
-				Resource, Subresource, Namespace, Name string
-			} `json:"objectRef"`
-			ResponseStatus struct {
-				Code int `json:"code"`
-			} `json:"responseStatus"`
-		}
-		if err := json.Unmarshal(line, &entry); err != nil {
-			return nil, place, fmt.Errorf("reading the audit log: %w", err)
-		}
-		resource := entry.ObjectRef.Resource
-		if entry.ObjectRef.Subresource != "" {
-			resource += "/" + entry.ObjectRef.Subresource
-		}
-		calls = append(calls, Call{entry.Verb, resource, entry.ObjectRef.Namespace, entry.ObjectRef.Name, entry.ResponseStatus.Code})
-	}
-	return calls, place + int64(len(content)), nil
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package controllers_test
+package stories_test
 
 import (
 	"context"
@@ -27,7 +27,7 @@ func rounds() int {
 	return 12
 }
 
-var _ = Describe("The objects of a namespace, deleted in random order", Serial, func() { randomHistories(rounds()) })
+var _ = Describe("The objects of a namespace, deleted in random order", func() { randomHistories(rounds()) })
 
 func randomHistories(rounds int) {
 	for round := range rounds {
@@ -43,10 +43,8 @@ func randomHistories(rounds int) {
 			objects := []client.Object{s.securedEndpoint(), &corev1.Secret{}}
 			objects[1].SetName("token")
 			objects[1].SetNamespace(s.namespace)
-			kinds := "rconn,rep,secret"
 			if namespaced {
 				objects = append(objects, s.roleBinding())
-				kinds += ",rolebinding"
 			}
 			var ids []string
 			claimed := map[string]bool{}
@@ -91,7 +89,7 @@ func randomHistories(rounds int) {
 			random.Shuffle(len(objects), func(i, j int) { objects[i], objects[j] = objects[j], objects[i] })
 			for _, object := range objects {
 				if chance(8) {
-					operator.Kill()
+					killOperator()
 					startOperator(ctx)
 				}
 				Expect(client.IgnoreNotFound(world.Delete(ctx, object))).To(Succeed())
@@ -100,9 +98,7 @@ func randomHistories(rounds int) {
 				end()
 			}
 
-			Eventually(ctx, func(ctx context.Context) (string, error) {
-				return world.Kubectl(ctx, "", "--namespace", s.namespace, "get", kinds)
-			}).Should(BeEmpty())
+			Eventually(ctx, left(objects...)).Should(BeEmpty())
 			for _, id := range ids {
 				Expect(s.reporter.Alive(id)).To(Equal(claimed[id]), "connection %s, claimed elsewhere: %t", id, claimed[id])
 			}

@@ -8,7 +8,7 @@ import (
 
 // What the benchmark counts is the same on any machine, so some of it is checked here, and that the rest of it still runs: on a real
 // API server, with few objects, and without a look at how long anything takes.
-func TestStories(t *testing.T) {
+func TestOnControlPlane(t *testing.T) {
 	b := &bench{options: options{runs: 1, scale: 0.05}}
 	t.Cleanup(func() {
 		if err := b.tearDown(); err != nil {

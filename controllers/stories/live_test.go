@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package controllers_test
+package stories_test
 
 import (
 	"context"
@@ -8,20 +8,10 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
-
-func mustCondition[T conditioned](ctx context.Context, object T, conditionType string) *metav1.Condition {
-	GinkgoHelper()
-	condition, err := conditionOf(object, conditionType)(ctx)
-	Expect(err).NotTo(HaveOccurred())
-	Expect(condition).NotTo(BeNil())
-	return condition
-}
 
 var _ = Describe("A live ReporterConnection", func() {
 	It("has its finalizer before Reporter is asked, and shows what Reporter shows", func(ctx context.Context) {
@@ -30,17 +20,11 @@ var _ = Describe("A live ReporterConnection", func() {
 			ConfigName: "ledger-db", ProductName: "ledger", Type: "POSTGRESQL", Host: "db.internal", Port: 5432, DatabaseName: "ledger",
 		}).ID
 		rc := s.connection("ledger", id)
-		protected := make(chan []string, 1)
-		s.reporter.Inject(reportertest.Fault{ID: id, Times: 1, Do: func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
-			var seen v1alpha1.ReporterConnection
-			_ = world.Get(req.Context(), client.ObjectKeyFromObject(rc), &seen)
-			protected <- seen.Finalizers
-			act(w, req)
-		}})
+		finalizers := whenAsked(s, http.MethodGet, id, finalizersOf(s.connection("ledger", id)))
 
 		Expect(world.Create(ctx, rc)).To(Succeed())
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
-		Expect(<-protected).To(Equal([]string{"reporter.lerian.studio/connection"}))
+		Expect(finalizers()).To(Equal([]string{"reporter.lerian.studio/connection"}), "before Reporter is asked")
 		Expect(rc.Spec.EndpointRef.Name).To(Equal("default"))
 		Expect(rc.Spec.DeletionPolicy).To(BeEquivalentTo("Delete"))
 		Expect(rc.Status.ObservedIn).To(HaveValue(Equal(v1alpha1.ObservedIn{URL: s.server.URL})))
@@ -75,7 +59,7 @@ var _ = Describe("A live ReporterConnection", func() {
 	It("gets its finalizer back when a replace strips it", func(ctx context.Context) {
 		s := newStage(ctx).withEndpoint(ctx)
 		rc := s.created(ctx, "ledger", s.reporter.Add(reportertest.Connection{}).ID)
-		s.kubectl(ctx, "patch", "rconn", "ledger", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+		s.patchConnection(ctx, "ledger", `{"metadata":{"finalizers":null}}`)
 		Eventually(ctx, finalizersOf(rc)).Should(Equal([]string{"reporter.lerian.studio/connection"}))
 	})
 
@@ -88,7 +72,7 @@ var _ = Describe("A live ReporterConnection", func() {
 		askNow(ctx, rc)
 		Eventually(ctx, reasonOf(endpoint, "Ready")).Should(Equal("ReporterUnavailable"))
 		Expect(mustCondition(ctx, rc, "Ready").Reason).To(Equal("Available"))
-		Expect(s.server.Up()).To(Succeed())
+		Eventually(ctx, s.server.Up).Should(Succeed())
 		Eventually(ctx, reasonOf(endpoint, "Ready")).Should(Equal("Available"))
 	})
 
@@ -126,9 +110,9 @@ var _ = Describe("A live ReporterConnection", func() {
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("SecretNotFound"))
 		Expect(mustCondition(ctx, rc, "Ready").Message).To(ContainSubstring(`has no key "token"`))
 
-		s.kubectl(ctx, "patch", "secret", "token", "-p", `{"stringData":{"token":"wrong\n"}}`)
+		s.patchSecret(ctx, "token", `{"stringData":{"token":"wrong\n"}}`)
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Unauthorized"))
-		s.kubectl(ctx, "patch", "secret", "token", "-p", `{"stringData":{"token":"right\n"}}`)
+		s.patchSecret(ctx, "token", `{"stringData":{"token":"right\n"}}`)
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
 		Eventually(ctx, reasonOf(endpoint, "Ready")).Should(Equal("Available"))
 	})

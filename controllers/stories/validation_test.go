@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package controllers_test
+package stories_test
 
 import (
 	"context"
@@ -8,14 +8,20 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 var _ = Describe("The API server", func() {
 	const id = "019996b8-f3d1-7d2b-a192-6e91464d82fc"
 
-	apply := func(ctx context.Context, manifest string) error {
-		_, err := world.Kubectl(ctx, manifest, "apply", "--dry-run=server", "-f", "-")
-		return err
+	create := func(ctx context.Context, manifest string) error {
+		object := &unstructured.Unstructured{}
+		Expect(yaml.Unmarshal([]byte(manifest), &object.Object)).To(Succeed())
+		return world.Create(ctx, object, client.DryRunAll, client.FieldValidation(metav1.FieldValidationStrict))
 	}
 	endpoint := func(spec string) string {
 		return "apiVersion: reporter.lerian.studio/v1alpha1\nkind: ReporterEndpoint\nmetadata: {name: default, namespace: default}\nspec: " + spec
@@ -25,7 +31,7 @@ var _ = Describe("The API server", func() {
 	}
 
 	DescribeTable("takes a ReporterEndpoint", func(ctx context.Context, spec string) {
-		Expect(apply(ctx, endpoint(spec))).To(Succeed())
+		Expect(create(ctx, endpoint(spec))).To(Succeed())
 	},
 		Entry("with a service's name and a port", `{url: "http://fetcher-manager.midaz-plugins.svc.cluster.local:4006"}`),
 		Entry("over TLS", `{url: "https://reporter.sandbox.lerian.net"}`),
@@ -37,7 +43,7 @@ var _ = Describe("The API server", func() {
 	)
 
 	DescribeTable("rejects a ReporterEndpoint and says what to write instead", func(ctx context.Context, spec, field, message string) {
-		Expect(apply(ctx, endpoint(spec))).To(MatchError(And(ContainSubstring(field), ContainSubstring(message))))
+		Expect(create(ctx, endpoint(spec))).To(MatchError(And(ContainSubstring(field), ContainSubstring(message))))
 	},
 		Entry("without a URL", `{}`, "spec.url", "Required value"),
 		Entry("with an empty URL", `{url: ""}`, "spec.url", "should be at least 1 chars long"),
@@ -63,7 +69,7 @@ var _ = Describe("The API server", func() {
 	)
 
 	DescribeTable("rejects a ReporterConnection and says what to write instead", func(ctx context.Context, spec, field, message string) {
-		Expect(apply(ctx, connection(spec))).To(MatchError(And(ContainSubstring(field), ContainSubstring(message))))
+		Expect(create(ctx, connection(spec))).To(MatchError(And(ContainSubstring(field), ContainSubstring(message))))
 	},
 		Entry("without an id", `{}`, "spec.connectionID", "Required value"),
 		Entry("with an upper-case id", `{connectionID: 019996B8-F3D1-7D2B-A192-6E91464D82FC}`, "spec.connectionID", "must be in lower case: write "+id),
@@ -80,12 +86,15 @@ var _ = Describe("The API server", func() {
 		s := newStage(ctx)
 		Expect(world.Create(ctx, s.connection("ledger", id))).To(Succeed())
 		patch := func(spec string) error {
-			_, err := world.Kubectl(ctx, "", "--namespace", s.namespace, "patch", "rconn", "ledger", "--type=merge", "-p", `{"spec":`+spec+`}`)
-			return err
+			return world.Patch(ctx, s.connection("ledger", ""), client.RawPatch(types.MergePatchType, []byte(`{"spec":`+spec+`}`)))
 		}
 		Expect(patch(`{"connectionID":"019996b8-f3d1-7d2b-a192-6e91464d82fd"}`)).To(MatchError(
 			ContainSubstring(`spec.connectionID: Invalid value: is immutable: create another ReporterConnection for another connection`)))
 		Expect(patch(`{"endpointRef":{"name":"other"}}`)).To(Succeed())
 		Expect(patch(`{"deletionPolicy":"Retain"}`)).To(Succeed())
+	})
+
+	It("says that a spec is missing", func(ctx context.Context) {
+		Expect(create(ctx, "apiVersion: reporter.lerian.studio/v1alpha1\nkind: ReporterConnection\nmetadata: {name: empty, namespace: default}\n")).To(MatchError(ContainSubstring("spec: Required value")))
 	})
 })
