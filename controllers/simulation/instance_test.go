@@ -570,9 +570,10 @@ func (w *statusWriter) Patch(ctx context.Context, object client.Object, patch cl
 // recorder takes the events of an instance. They are queued in its memory, so none of a dead one arrives.
 type recorder struct{ i *instance }
 
-func (r recorder) Eventf(regarding, _ runtime.Object, eventType, reason, _, _ string, _ ...any) {
+func (r recorder) Eventf(regarding, _ runtime.Object, eventType, reason, _, note string, args ...any) {
 	r.i.h.mu.Lock()
 	defer r.i.h.mu.Unlock()
+	r.i.h.notes = append(r.i.h.notes, eventType+" "+reason+": "+fmt.Sprintf(note, args...))
 	r.i.h.count("event " + reason)
 	if rc, is := regarding.(*v1alpha1.ReporterConnection); is && !r.i.dead {
 		r.i.h.judgeEvent(r.i, rc, eventType, reason)

@@ -52,6 +52,8 @@ type history struct {
 	turn      int
 	calm      bool
 	hold      func(*call) bool // calls that a scene keeps waiting
+	blind     string           // the kind whose changes a scene keeps from the caches
+	notes     []string         // the events, as a reader sees them
 
 	mu              sync.Mutex
 	calls           []*call
@@ -404,7 +406,7 @@ func (h *history) machinery() bool {
 			continue
 		}
 		for _, kind := range simulatedKinds {
-			if i.seen[kind] < len(h.api.changes[kind]) {
+			if i.seen[kind] < len(h.api.changes[kind]) && kind != h.blind {
 				possible = append(possible, func() { h.say("%s sees a change of a %s", i.name, kind); i.catchUp(kind) })
 			}
 		}
