@@ -69,6 +69,9 @@ func (r *Reconciler) connectionChanged(ctx context.Context, before, after *v1alp
 	if before.Generation != after.Generation || !reflect.DeepEqual(before.Status.ObservedIn, after.Status.ObservedIn) || before.Status.NotShownAt != after.Status.NotShownAt {
 		r.wakeClaims(ctx, after, q)
 	}
+	if !isDuplicate(before) && isDuplicate(after) && r.isAlone(ctx, after) {
+		enqueue(q, after, true) // the older claim went while this was written, and found no duplicate to wake
+	}
 	stripped := after.DeletionTimestamp.IsZero() && after.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain &&
 		!controllerutil.ContainsFinalizer(after, v1alpha1.ConnectionFinalizer)
 	if stripped || kube.Changed(before, after) {
@@ -110,9 +113,22 @@ func (r *Reconciler) wakeClaims(ctx context.Context, rc *v1alpha1.ReporterConnec
 		if other.UID == rc.UID {
 			return false
 		}
-		ready := apimeta.FindStatusCondition(other.Status.Conditions, v1alpha1.ConditionReady)
-		return !other.DeletionTimestamp.IsZero() || (ready != nil && ready.Reason == v1alpha1.ReasonDuplicate)
+		return !other.DeletionTimestamp.IsZero() || isDuplicate(other)
 	})
+}
+
+func isDuplicate(rc *v1alpha1.ReporterConnection) bool {
+	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Reason == v1alpha1.ReasonDuplicate
+}
+
+// isAlone says whether no older resource claims the connection of one that Reporter has shown it to.
+func (r *Reconciler) isAlone(ctx context.Context, rc *v1alpha1.ReporterConnection) bool {
+	if rc.Status.ObservedIn == nil {
+		return false
+	}
+	older, err := r.olderClaimOf(ctx, rc)
+	return err == nil && older == ""
 }
 
 // NamespaceEvents wakes what is in a namespace that gets other labels: an endpoint elsewhere may allow it by them, or no longer.

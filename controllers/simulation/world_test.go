@@ -51,9 +51,11 @@ type history struct {
 	latest    *pass
 	turn      int
 	calm      bool
+	even      bool             // the operator draws no numbers
 	hold      func(*call) bool // calls that a scene keeps waiting
 	blind     string           // the kind whose changes a scene keeps from the caches
 	notes     []string         // the events, as a reader sees them
+	then      func(*history)   // what comes after a history that has finished
 
 	mu              sync.Mutex
 	calls           []*call
@@ -137,6 +139,9 @@ func (h *history) play() {
 	}
 	if h.failure == "" {
 		h.finish()
+	}
+	if h.failure == "" && h.then != nil {
+		h.then(h)
 	}
 	h.end()
 }
@@ -265,6 +270,9 @@ func (h *history) kill(i *instance) {
 
 // random is chance as the operator has it: a matter of the virtual time, so that it is the same each time a history is played.
 func (h *history) random() float64 {
+	if h.even {
+		return 0.5
+	}
 	x := uint64(time.Now().UnixNano()) * 0x9E3779B97F4A7C15
 	x ^= x >> 29
 	x *= 0xBF58476D1CE4E5B9
