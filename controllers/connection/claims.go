@@ -103,17 +103,26 @@ type destinationKey struct {
 // there is none.
 func (r *Reconciler) olderClaimOf(ctx context.Context, rc *v1alpha1.ReporterConnection) (string, error) {
 	claims, err := r.otherClaims(ctx, rc)
+	if oldest := oldestBefore(rc, claims); oldest != nil {
+		return nameFor(rc, oldest), err
+	}
+	return "", err
+}
+
+// oldestBefore returns the oldest live claim that is older than another, nil if there is none.
+func oldestBefore(rc *v1alpha1.ReporterConnection, claims []v1alpha1.ReporterConnection) *v1alpha1.ReporterConnection {
 	oldest := rc
 	for i := range claims {
-		in := claims[i].Status.ObservedIn
-		if isOlder(&claims[i], oldest) && (claims[i].Namespace == rc.Namespace || (in != nil && in.MayBe(*rc.Status.ObservedIn))) {
-			oldest = &claims[i]
+		claim, in := &claims[i], claims[i].Status.ObservedIn
+		if claim.UID != rc.UID && claim.DeletionTimestamp.IsZero() && isOlder(claim, oldest) &&
+			(claim.Namespace == rc.Namespace || (in != nil && in.MayBe(*rc.Status.ObservedIn))) {
+			oldest = claim
 		}
 	}
 	if oldest == rc {
-		return "", err
+		return nil
 	}
-	return nameFor(rc, oldest), err
+	return oldest
 }
 
 // otherClaims lists the live resources that name the connection of another, as the cache has them.

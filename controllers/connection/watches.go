@@ -34,7 +34,7 @@ func (r *Reconciler) ConnectionEvents() handler.TypedFuncs[*v1alpha1.ReporterCon
 				r.records.begin(e.Object)
 			}
 			if !e.IsInInitialList {
-				r.wakeClaims(ctx, e.Object, q)
+				r.wakeClaims(ctx, e.Object, false, q)
 			}
 			if e.IsInInitialList && decision.WaitsForReporter(e.Object) {
 				// All that waited when the operator started would ask Reporter in the same moment.
@@ -48,7 +48,7 @@ func (r *Reconciler) ConnectionEvents() handler.TypedFuncs[*v1alpha1.ReporterCon
 			r.connectionChanged(ctx, e.ObjectOld, e.ObjectNew, q)
 		},
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.ReporterConnection], q kube.Queue) {
-			r.wakeClaims(ctx, e.Object, q)
+			r.wakeClaims(ctx, e.Object, true, q)
 			r.connectionGone(ctx, e.Object)
 		},
 	}
@@ -67,7 +67,7 @@ func (r *Reconciler) connectionChanged(ctx context.Context, before, after *v1alp
 		}
 	}
 	if before.Generation != after.Generation || !reflect.DeepEqual(before.Status.ObservedIn, after.Status.ObservedIn) || before.Status.NotShownAt != after.Status.NotShownAt {
-		r.wakeClaims(ctx, after, q)
+		r.wakeClaims(ctx, after, false, q)
 	}
 	if !isDuplicate(before) && isDuplicate(after) && r.isAlone(ctx, after) {
 		enqueue(q, after, true) // the older claim went while this was written, and found no duplicate to wake
@@ -106,15 +106,28 @@ func (r *Reconciler) abortIfOlder(now, before string) error {
 	return err
 }
 
-// wakeClaims wakes the other resources that claim a connection, where a change of one changes what they say or wait for: a new
-// claim releases deletions that wait; a claim that goes may leave a duplicate as the only one.
-func (r *Reconciler) wakeClaims(ctx context.Context, rc *v1alpha1.ReporterConnection, q kube.Queue) {
-	r.wake(ctx, client.MatchingFields{kube.ByConnectionID: rc.ConnectionID()}, q, func(other *v1alpha1.ReporterConnection) bool {
-		if other.UID == rc.UID {
-			return false
+// wakeClaims wakes the other resources that claim a connection, where a change of one changes what they say or wait for: one that may
+// succeed a deleted one releases it; one that goes may leave a duplicate as the only one.
+func (r *Reconciler) wakeClaims(ctx context.Context, changed *v1alpha1.ReporterConnection, gone bool, q kube.Queue) {
+	var all v1alpha1.ReporterConnectionList
+	if err := r.List(ctx, &all, client.MatchingFields{kube.ByConnectionID: changed.ConnectionID()}, client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "Listing claims to wake")
+		return
+	}
+	gone = gone || !changed.DeletionTimestamp.IsZero()
+	for i := range all.Items {
+		other := &all.Items[i]
+		switch {
+		case other.UID == changed.UID:
+		case !other.DeletionTimestamp.IsZero():
+			if decision.MayRelease(changed, gone, other) {
+				r.lookups.Exempt(kube.RequestFor(other))
+				enqueue(q, other, true)
+			}
+		case gone && isDuplicate(other) && other.Status.ObservedIn != nil && oldestBefore(other, all.Items) == nil:
+			enqueue(q, other, true)
 		}
-		return !other.DeletionTimestamp.IsZero() || isDuplicate(other)
-	})
+	}
 }
 
 func isDuplicate(rc *v1alpha1.ReporterConnection) bool {

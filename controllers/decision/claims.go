@@ -51,6 +51,19 @@ func JudgeClaim(claim, deleted *v1alpha1.ReporterConnection, leadsTo string, her
 	}
 }
 
+// MayRelease says whether a change of one claim can change what another resource's deletion waits for: it may be its successor now, or the
+// one that it could not be sure of. Whoever names a connection that it was never shown wakes nobody.
+func MayRelease(changed *v1alpha1.ReporterConnection, gone bool, deleted *v1alpha1.ReporterConnection) bool {
+	if changed.Namespace == deleted.Namespace {
+		return !gone
+	}
+	if readyReason(deleted) == v1alpha1.ReasonClaimUnverified {
+		return true
+	}
+	in, seen := changed.Status.ObservedIn, deleted.Status.ObservedIn
+	return !gone && in != nil && seen != nil && in.MayBe(*seen)
+}
+
 // successorOf returns the claim that goes on, nil if there is none. It prefers one that will delete the connection in its turn.
 func successorOf(claims []Claim) *v1alpha1.ReporterConnection {
 	var successor *v1alpha1.ReporterConnection

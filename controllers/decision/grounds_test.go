@@ -160,3 +160,32 @@ func TestJudgeClaim(t *testing.T) {
 		})
 	}
 }
+
+func TestMayRelease(t *testing.T) {
+	here, elsewhere := &v1alpha1.ObservedIn{URL: "http://reporter"}, &v1alpha1.ObservedIn{URL: "http://other"}
+	tests := map[string]struct {
+		namespace string
+		in        *v1alpha1.ObservedIn
+		gone      bool
+		waitsFor  string
+		want      bool
+	}{
+		"a live claim in the namespace":                    {namespace: "billing", waitsFor: "JobInProgress", want: true},
+		"one that goes":                                    {namespace: "billing", gone: true, waitsFor: "JobInProgress"},
+		"one elsewhere that was shown the connection here": {namespace: "b", in: here, waitsFor: "JobInProgress", want: true},
+		"one elsewhere that was shown it elsewhere":        {namespace: "b", in: elsewhere, waitsFor: "JobInProgress"},
+		"one elsewhere that was never shown it":            {namespace: "b", waitsFor: "JobInProgress"},
+		"one elsewhere that the deletion is unsure of":     {namespace: "b", waitsFor: "ClaimUnverified", want: true},
+		"one elsewhere that it was unsure of, and is gone": {namespace: "b", gone: true, waitsFor: "ClaimUnverified", want: true},
+	}
+	for name, test := range tests {
+		changed := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: test.namespace}, Status: v1alpha1.ReporterConnectionStatus{ObservedIn: test.in}}
+		waiting := deletedResource(func(rc *v1alpha1.ReporterConnection) {
+			rc.Status.ObservedIn = here
+			rc.Status.Conditions = []metav1.Condition{{Type: "Ready", Reason: test.waitsFor}}
+		})
+		if got := MayRelease(changed, test.gone, waiting); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}
