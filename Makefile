@@ -174,8 +174,12 @@ conformance: ## Check what the operator relies on: in the in-memory Reporter, or
 DURATION ?= 10m
 
 .PHONY: simulate
-simulate: ## Simulate histories of new seeds for DURATION, until one breaks a promise. `make test` has some thousand of them.
+simulate: ## Simulate histories of new seeds for DURATION, until one breaks a promise; then small worlds, all of each. `make test` has some of both.
 	go test ./controllers/simulation -run '^TestSimulation$$' -count=1 -v -timeout 0 -simulation.duration $(DURATION)
+	go test ./controllers/simulation -run '^(TestSmallWorlds|TestDifferential)$$' -count=1 -v -timeout 0 -simulation.states $(STATES) -simulation.differential 3000
+
+# How many states of each small world are explored at most.
+STATES ?= 20000
 
 .PHONY: mutants
 mutants: ## Break the operator in one place after the other; fail if no test notices. MUTANTS chooses by words of their names.
