@@ -4,6 +4,7 @@ package stories_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -23,6 +24,23 @@ var _ = Describe("The policy Retain", func() {
 		Expect(world.Delete(ctx, rc)).To(Succeed())
 		Expect(gone(rc)(ctx)).To(BeTrue())
 		Expect(s.reporter.Alive(id)).To(BeTrue())
+		Expect(s.asked(http.MethodDelete, id)).To(BeZero())
+	})
+
+	It("keeps the connection through kubectl replace --force, if it was set first", func(ctx context.Context) {
+		s := newStage(ctx).withEndpoint(ctx)
+		id := s.reporter.Add(reportertest.Connection{}).ID
+		rc := s.created(ctx, "ledger", id)
+		before := rc.UID
+		s.patchConnection(ctx, "ledger", `{"spec":{"deletionPolicy":"Retain"}}`)
+		manifest := fmt.Sprintf(`{"apiVersion":"reporter.lerian.studio/v1alpha1","kind":"ReporterConnection",`+
+			`"metadata":{"name":"ledger","namespace":%q},"spec":{"connectionID":%q}}`, s.namespace, id)
+		_, err := world.Kubectl(ctx, manifest, "replace", "--force", "--timeout=30s", "-f", "-")
+		Expect(err).NotTo(HaveOccurred())
+		replaced := s.connection("ledger", id)
+		Eventually(ctx, reasonOf(replaced, "Ready")).Should(Equal("Available"))
+		Expect(replaced.UID).NotTo(Equal(before))
+		Expect(replaced.Spec.DeletionPolicy).To(BeEquivalentTo("Delete"))
 		Expect(s.asked(http.MethodDelete, id)).To(BeZero())
 	})
 
