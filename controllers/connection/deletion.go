@@ -85,9 +85,6 @@ func (d *deletion) confirm(ctx context.Context, here *v1alpha1.ObservedIn) confi
 	if err != nil {
 		return confirmation{err: err}
 	}
-	if err := d.abortIfOlder(now.resourceVersion, d.rc.ResourceVersion); err != nil {
-		return confirmation{err: err}
-	}
 	rc, err := d.current(ctx, now, d.rc)
 	if err != nil || rc == nil {
 		return confirmation{err: err, verdict: decision.GroundsVerdict{Step: decision.StepNone}}

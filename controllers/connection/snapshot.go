@@ -27,12 +27,21 @@ type snapshot struct {
 
 // readSnapshot asks the API server.
 func (r *Reconciler) readSnapshot(ctx context.Context) (*snapshot, error) {
+	var cached v1alpha1.ReporterConnectionList
+	if err := r.List(ctx, &cached, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing all ReporterConnections of the cache: %w", err)
+	}
 	list := &metav1.PartialObjectMetadataList{}
 	list.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind("ReporterConnectionList"))
 	if err := r.Live.List(ctx, list); err != nil {
 		return nil, fmt.Errorf("listing all ReporterConnections: %w", err)
 	}
-	var cached v1alpha1.ReporterConnectionList
+	for i := range cached.Items {
+		if err := r.abortIfOlder(list.ResourceVersion, cached.Items[i].ResourceVersion); err != nil {
+			return nil, err
+		}
+	}
+	cached = v1alpha1.ReporterConnectionList{} // what came meanwhile need not be read
 	if err := r.List(ctx, &cached, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing all ReporterConnections of the cache: %w", err)
 	}
