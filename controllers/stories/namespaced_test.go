@@ -123,19 +123,7 @@ func takeRightsAway(ctx context.Context) {
 }
 
 // These two stand by themselves, so that the processes share them.
-var _ = Describe("Where the operator has rights in some namespaces alone, a deleted namespace", Ordered, ContinueOnFailure, func() {
-	BeforeAll(takeRightsAway)
-	BeforeEach(func() { watched = nil })
-	deletedNamespaces()
-})
-
-var _ = Describe("Where the operator has rights in some namespaces alone, objects deleted in random order", Ordered, ContinueOnFailure, func() {
-	BeforeAll(takeRightsAway)
-	BeforeEach(func() { watched = nil })
-	randomHistories(min(rounds(), 4))
-})
-
-var _ = Describe("An operator with rights in some namespaces alone", Ordered, ContinueOnFailure, func() {
+var _ = Describe("Where the operator has rights in some namespaces alone, what is deleted:", Ordered, ContinueOnFailure, func() {
 	var (
 		overdue      *stage
 		overdueSince time.Time
@@ -150,6 +138,29 @@ var _ = Describe("An operator with rights in some namespaces alone", Ordered, Co
 		Expect(world.Get(ctx, client.ObjectKeyFromObject(binding), binding)).To(Succeed())
 		overdueSince = binding.DeletionTimestamp.Time
 	})
+	BeforeEach(func() { watched = nil })
+	Describe("a namespace", deletedNamespaces)
+
+	It("a RoleBinding that live resources need is let go after a minute, with a warning", func(ctx context.Context) {
+		Expect(overdue.roleBindingDeleted(ctx)).To(BeTrue(), "and held")
+		watched = []string{overdue.namespace}
+		restartOperator(ctx)
+		Eventually(ctx, left(overdue.roleBinding())).Should(BeEmpty())
+		Expect(time.Now()).To(BeTemporally(">=", overdueSince.Add(time.Minute)))
+		Expect(overdue.kubectl(ctx, "get", "events", "--field-selector=reason=ReleasedInUse,type=Warning", "-o=jsonpath={.items[*].involvedObject.kind} {.items[*].message}")).To(
+			HavePrefix("RoleBinding without this RoleBinding the operator works here no longer: until it is created again, live resources are not looked up"))
+		Expect(overdue.kubectl(ctx, "get", "rconn,rep")).To(And(ContainSubstring("ledger"), ContainSubstring("default")))
+	})
+})
+
+var _ = Describe("Where the operator has rights in some namespaces alone, objects deleted in random order", Ordered, ContinueOnFailure, func() {
+	BeforeAll(takeRightsAway)
+	BeforeEach(func() { watched = nil })
+	randomHistories(min(rounds(), 4))
+})
+
+var _ = Describe("An operator with rights in some namespaces alone", Ordered, ContinueOnFailure, func() {
+	BeforeAll(takeRightsAway)
 	BeforeEach(func() { watched = nil })
 
 	It("has these rights and no others", func(ctx context.Context) {
@@ -304,16 +315,5 @@ var _ = Describe("An operator with rights in some namespaces alone", Ordered, Co
 		s.deleteConnections(ctx, "ledger")
 		s.expectGone(ctx, "ledger")
 		Expect(s.reporter.Alive(id)).To(BeFalse())
-	})
-
-	It("lets go of a deleted RoleBinding that live resources need after a minute, with a warning", func(ctx context.Context) {
-		Expect(overdue.roleBindingDeleted(ctx)).To(BeTrue(), "and held")
-		watched = []string{overdue.namespace}
-		restartOperator(ctx)
-		Eventually(ctx, left(overdue.roleBinding())).Should(BeEmpty())
-		Expect(time.Now()).To(BeTemporally(">=", overdueSince.Add(time.Minute)))
-		Expect(overdue.kubectl(ctx, "get", "events", "--field-selector=reason=ReleasedInUse,type=Warning", "-o=jsonpath={.items[*].involvedObject.kind} {.items[*].message}")).To(
-			HavePrefix("RoleBinding without this RoleBinding the operator works here no longer: until it is created again, live resources are not looked up"))
-		Expect(overdue.kubectl(ctx, "get", "rconn,rep")).To(And(ContainSubstring("ledger"), ContainSubstring("default")))
 	})
 })

@@ -94,7 +94,10 @@ func (p *process) alive() error {
 
 // tell adds the end of what the process printed to an error.
 func (p *process) tell(err error) error {
-	log, _ := os.ReadFile(p.log)
+	log, readErr := os.ReadFile(p.log)
+	if readErr != nil {
+		return errors.Join(err, readErr)
+	}
 	return fmt.Errorf("%w. It printed at last:\n%s", err, log[max(0, len(log)-4<<10):])
 }
 

@@ -14,7 +14,7 @@ import (
 func (s *stage) standBy(ctx context.Context) error {
 	// Without it, whoever tries what becomes of a deleted namespace would wait for ever. The control planes that are published
 	// for tests lack it, and the rest of the playground can do without.
-	s.namespaces, _ = s.world.StartNamespaceController(io.Discard)
+	s.namespaces, _ = s.world.StartNamespaceController(io.Discard) //nolint:errcheck // see above
 	s.screen.title("What is in the way of their deletion")
 	s.raiseObstacles("", "")
 	s.screen.title("Yours to play with, in another terminal")

@@ -81,7 +81,7 @@ func (t *timeline) follow(ctx context.Context, world *testenv.World) error {
 	if err != nil {
 		return fmt.Errorf("watching the API server: %w", err)
 	}
-	go func() { _ = watches.Start(ctx) }() // fails only when started twice
+	go watches.Start(ctx) //nolint:errcheck // fails only when started twice
 	for _, kind := range []client.Object{&v1alpha1.ReporterEndpoint{}, &v1alpha1.ReporterConnection{}, &eventsv1.Event{}} {
 		informer, err := watches.GetInformer(ctx, kind)
 		if err != nil {

@@ -131,7 +131,7 @@ func (k killer) kill(broken mutated) (how string, err error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
+	defer os.RemoveAll(dir) //nolint:errcheck // it is in the directory for what is temporary
 	file := filepath.Join(dir, "broken.go")
 	if err := os.WriteFile(file, broken.source, 0o600); err != nil {
 		return "", err

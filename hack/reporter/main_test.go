@@ -64,7 +64,7 @@ func TestMultiTenant(t *testing.T) {
 	printed := bufio.NewScanner(read)
 	printed.Scan()
 	url, _ := strings.CutPrefix(printed.Text(), "Reporter is at ")
-	go func() { _, _ = io.Copy(io.Discard, read) }() // nobody who prints has to wait for a reader
+	go io.Copy(io.Discard, read) //nolint:errcheck // nobody who prints has to wait for a reader
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/management/connections", nil)
 	if err != nil {

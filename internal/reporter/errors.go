@@ -323,7 +323,7 @@ const longestWait = 24 * time.Hour
 // else, for the past, and for a date that is more than a day away: the one or the other clock is wrong.
 func parseRetryAfter(value string, now time.Time) time.Duration {
 	if value != "" && strings.Trim(value, "0123456789") == "" {
-		seconds, _ := strconv.ParseUint(value, 10, 64) // the greatest that there is, if it overflows
+		seconds, _ := strconv.ParseUint(value, 10, 64) //nolint:errcheck // the greatest that there is, if it overflows
 		return time.Duration(min(seconds, uint64(longestWait/time.Second))) * time.Second
 	}
 	if when, err := http.ParseTime(value); err == nil {
