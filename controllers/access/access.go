@@ -119,12 +119,13 @@ func (a *Accessor) target(ctx context.Context, reader client.Reader, rc *v1alpha
 	return to, err
 }
 
-// LeadsTo returns the URL, in its one form, of the endpoint that a claim names and that lets it in; empty where there is none. What the
-// cache does not show is read live, so that nothing is concluded from a cache that is late.
-func (a *Accessor) LeadsTo(ctx context.Context, claim *v1alpha1.ReporterConnection, notBefore time.Time) (string, error) {
+// LeadsTo returns the URL, in its one form, of the endpoint that a claim names and that lets it in; empty where there is none. The cache is
+// believed where it shows that the endpoint leads here, which keeps the connection. Anything else is read live, so that no claim is
+// dismissed because a cache is late.
+func (a *Accessor) LeadsTo(ctx context.Context, claim *v1alpha1.ReporterConnection, here string, notBefore time.Time) (string, error) {
 	var o *Obstacle
 	endpoint, err := a.endpointFor(ctx, a.cached, claim)
-	if errors.As(err, &o) {
+	if errors.As(err, &o) || err == nil && reporter.CanonicalURL(string(endpoint.Spec.URL)) != here {
 		endpoint, err = a.endpointFor(ctx, a.liveSince(notBefore), claim)
 	}
 	switch {

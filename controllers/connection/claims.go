@@ -18,7 +18,8 @@ import (
 const (
 	// claimPatience is how long in all a deletion is held for claims elsewhere that have not been looked up. A restart begins it anew.
 	claimPatience = 10 * time.Minute
-	// claimReads bounds how many endpoints are read live for claims elsewhere, so that nobody makes another's deletion slow with many.
+	// claimReads bounds how many endpoints are read live for claims elsewhere, so that nobody makes another's deletion slow with many. Those
+	// of resources that were shown the connection are read all the same: who may not delete it cannot make any.
 	claimReads = 8
 )
 
@@ -72,13 +73,14 @@ func (d *deletion) judgeClaims(ctx context.Context, others []v1alpha1.ReporterCo
 // another's objects never fail this pass.
 func (d *deletion) judgeClaimElsewhere(ctx context.Context, claim *v1alpha1.ReporterConnection, here v1alpha1.ObservedIn,
 	destinations map[destinationKey]destination) decision.Standing {
-	if standing := decision.JudgeClaim(claim, d.rc, here.URL, here); standing == decision.ClaimsNothing {
+	standing := decision.JudgeClaim(claim, d.rc, here.URL, here)
+	if standing == decision.ClaimsNothing {
 		return standing // wherever its endpoint leads
 	}
 	key := destinationKey{claim.Namespace, claim.EndpointKey()}
 	to, known := destinations[key]
-	if !known && len(destinations) < claimReads {
-		url, err := d.Access.LeadsTo(ctx, claim, d.records.get(d.rc.UID).since)
+	if !known && (standing == decision.Successor || len(destinations) < claimReads) {
+		url, err := d.Access.LeadsTo(ctx, claim, here.URL, d.records.get(d.rc.UID).since)
 		to = destination{url, err == nil}
 		destinations[key] = to
 	}

@@ -61,7 +61,7 @@ func MayRelease(changed *v1alpha1.ReporterConnection, gone bool, deleted *v1alph
 		return true
 	}
 	in, seen := changed.Status.ObservedIn, deleted.Status.ObservedIn
-	return !gone && in != nil && seen != nil && in.MayBe(*seen)
+	return !gone && in != nil && (seen == nil || in.MayBe(*seen))
 }
 
 // successorOf returns the claim that goes on, nil if there is none. It prefers one that will delete the connection in its turn.

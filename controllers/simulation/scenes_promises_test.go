@@ -1,0 +1,665 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
+)
+
+// waitingForAJob claims a connection, deletes the claim while a job reads from it, and returns how to end the job.
+func (h *history) waitingForAJob(t *testing.T) (deleted client.ObjectKey, end func()) {
+	t.Helper()
+	deleted = h.claim("a", "deleted", h.ids[0])
+	h.settle()
+	end = h.homeReporter().StartTenantJob("ours", "db-0")
+	h.delete(deleted)
+	h.wait(5 * time.Minute)
+	expect(t, "the resource", h.reason(deleted), "JobInProgress")
+	return deleted, end
+}
+
+func TestDeletionThatWaitedIsJudgedByWhatTheAPIServerSays(t *testing.T) {
+	for name, change := range map[string]struct {
+		blind  string
+		do     func(h *history)
+		reason string
+	}{
+		"a claim was made": {connectionKind, func(h *history) { h.claim("a", "heir", h.ids[0]) }, "gone"},
+		"a claim was made elsewhere, and shown the connection": {connectionKind, func(h *history) {
+			rc := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "b", Name: "heir"}, Spec: v1alpha1.ReporterConnectionSpec{
+				ConnectionID: h.ids[0], DeletionPolicy: v1alpha1.DeletionPolicyDelete, EndpointRef: v1alpha1.EndpointReference{Name: "default"}}}
+			rc.Status.ObservedIn = &v1alpha1.ObservedIn{URL: "http://" + homeHost, TenantID: "ours"}
+			h.must(h.api.create(rc))
+		}, "gone"},
+		"a claim was made that retains": {connectionKind, func(h *history) {
+			h.claimThrough(defaultEndpointOfA, v1alpha1.DeletionPolicyRetain, "a", "heir", h.ids[0])
+		}, "gone"},
+		"the resource retains": {connectionKind, func(h *history) {
+			h.changeConnection(client.ObjectKey{Namespace: "a", Name: "deleted"}, retainConnection)
+		}, "gone"},
+		"the resource is protected": {connectionKind, func(h *history) { h.changeConnection(client.ObjectKey{Namespace: "a", Name: "deleted"}, protect) }, "DeletionProtected"},
+		"the resource is made anew": {connectionKind, func(h *history) {
+			key := client.ObjectKey{Namespace: "a", Name: "deleted"}
+			h.api.forceGone(connectionKind, key)
+			h.claim("a", "deleted", h.ids[0])
+		}, "Available"},
+		"the endpoint is suspended":    {endpointKind, func(h *history) { h.changeEndpoint(defaultEndpointOfA, suspend) }, "Suspended"},
+		"the endpoint retains":         {endpointKind, func(h *history) { h.changeEndpoint(defaultEndpointOfA, retain) }, "gone"},
+		"the endpoint delays":          {endpointKind, func(h *history) { h.changeEndpoint(defaultEndpointOfA, delay(24*time.Hour)) }, "DeletionDelayed"},
+		"the endpoint leads elsewhere": {endpointKind, func(h *history) { h.changeEndpoint(defaultEndpointOfA, leadTo("gone.test")) }, "ReporterUnavailable"},
+		"the endpoint is gone":         {endpointKind, func(h *history) { h.api.forceGone(endpointKind, defaultEndpointOfA) }, "EndpointNotFound"},
+		"the endpoint is made anew": {endpointKind, func(h *history) {
+			h.api.forceGone(endpointKind, defaultEndpointOfA)
+			e := h.endpoint("a", "default")
+			e.Spec.Suspend = true
+			h.must(h.api.create(e))
+		}, "Suspended"},
+		"the Secret lost its mark": {secretKind, func(h *history) { h.changeSecret(defaultSecretOfA, unmark) }, "SecretNotGranted"},
+		"the Secret is gone":       {secretKind, func(h *history) { h.api.forceGone(secretKind, defaultSecretOfA) }, "SecretNotFound"},
+		"the Secret is made anew, unmarked": {secretKind, func(h *history) {
+			h.api.forceGone(secretKind, defaultSecretOfA)
+			s := h.secret("a", "ours")
+			s.Labels = nil
+			h.must(h.api.create(s))
+		}, "SecretNotGranted"},
+	} {
+		for world, tape := range map[string][]int{"bearer": withBearerToken, "login": withAccessManager, "before 1.36": bearerNoAdmission} {
+			t.Run(name+", "+world, func(t *testing.T) {
+				sceneWith(t, tape, func(t *testing.T, h *history) {
+					deleted, end := h.waitingForAJob(t)
+					h.blind = change.blind
+					change.do(h)
+					end()
+					h.wait(11 * time.Minute)
+					expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+					h.blind = ""
+					h.wait(11 * time.Minute)
+					expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+					expect(t, "the resource", h.reason(deleted), change.reason)
+				})
+			})
+		}
+	}
+}
+
+// restore puts the API server back to what it was at a revision, as etcd does from a snapshot.
+type snapshot struct {
+	revision int64
+	objects  map[string]map[client.ObjectKey]client.Object
+}
+
+func (s *apiServer) snapshot() snapshot {
+	taken := snapshot{s.revision, map[string]map[client.ObjectKey]client.Object{}}
+	for kind, objects := range s.objects {
+		taken.objects[kind] = maps.Clone(objects)
+	}
+	return taken
+}
+
+func (s *apiServer) restore(taken snapshot) {
+	s.revision = taken.revision
+	for kind := range s.objects {
+		for key := range s.objects[kind] {
+			if _, found := taken.objects[kind][key]; !found {
+				s.versions[kind][key] = append(s.versions[kind][key], version{s.revision, time.Now(), nil})
+			}
+		}
+		s.objects[kind] = maps.Clone(taken.objects[kind])
+		for key, object := range s.objects[kind] {
+			s.versions[kind][key] = append(s.versions[kind][key], version{s.revision, time.Now(), object})
+		}
+	}
+}
+
+func TestAPIServerThatIsRestoredEndsTheOperator(t *testing.T) {
+	t.Run("to before the deletion", func(t *testing.T) {
+		scene(t, func(t *testing.T, h *history) {
+			taken := snapshot{}
+			deleted := h.claim("a", "deleted", h.ids[0])
+			h.settle()
+			taken = h.api.snapshot()
+			end := h.homeReporter().StartTenantJob("ours", "db-0")
+			h.delete(deleted)
+			h.wait(5 * time.Minute)
+			h.api.restore(taken)
+			end()
+			h.wait(22 * time.Minute)
+			expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+			expect(t, "the resource", h.reason(deleted), "Available")
+			expect(t, "the operator ended", h.counts["operator ended itself"] > 0, true)
+		})
+	})
+	t.Run("to before another claim was deleted", func(t *testing.T) {
+		scene(t, func(t *testing.T, h *history) {
+			deleted, end := h.waitingForAJob(t)
+			claim := h.claim("a", "claim", h.ids[0])
+			h.hold = func(c *call) bool { return true } // nothing is handed over meanwhile
+			taken := h.api.snapshot()
+			h.changeConnection(claim, func(rc *v1alpha1.ReporterConnection) {
+				rc.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
+				rc.Finalizers = nil
+			})
+			h.delete(claim)
+			h.settle()
+			h.api.restore(taken)
+			h.hold = nil
+			end()
+			h.wait(22 * time.Minute)
+			expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+			expect(t, "the resource", h.reason(deleted), "gone")
+		})
+	})
+	t.Run("to before the brake was lifted", func(t *testing.T) {
+		scene(t, func(t *testing.T, h *history) {
+			deleted, end := h.waitingForAJob(t)
+			h.changeEndpoint(defaultEndpointOfA, suspend)
+			h.settle()
+			taken := h.api.snapshot()
+			h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.Suspend = false })
+			h.wait(time.Minute)
+			h.api.restore(taken)
+			end()
+			h.wait(22 * time.Minute)
+			expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+			expect(t, "the resource", h.reason(deleted), "Suspended")
+			expect(t, "the operator ended", h.counts["operator ended itself"] > 0, true)
+		})
+	})
+}
+
+func TestLeaderThatWasReplacedSendsNothing(t *testing.T) {
+	sceneWith(t, withAccessManager, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		old := h.instances[0]
+		h.manager.RevokeTokens()
+		h.hold = func(c *call) bool { return c.i == old && strings.Contains(c.what, "login/oauth") }
+		h.delete(deleted)
+		h.wait(time.Second)
+		old.paused = true
+		h.claim("a", "heir", h.ids[0])
+		h.wait(9 * time.Second)
+		h.launch()
+		h.wait(time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		old.paused, h.hold = false, nil
+		h.wait(time.Minute)
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+		expect(t, "hand-overs", h.counts["event HandedOver"], 1)
+	})
+}
+
+func TestNoDeletionWithoutTheAPIServersPermission(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted, end := h.waitingForAJob(t)
+		before := h.counts["DELETE sent"]
+		h.hold = func(c *call) bool { return !c.http && !c.local }
+		end()
+		for range 200 { // whatever the operator reads or writes live fails
+			h.wait(10 * time.Second)
+			for _, c := range append([]*call{}, h.calls...) {
+				if h.hold(c) {
+					h.resume(c, nil, apierrors.NewInternalError(errors.New("etcd has no leader")))
+				}
+			}
+		}
+		expect(t, "DELETEs", h.counts["DELETE sent"]-before, 0)
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+		h.hold = nil
+		h.wait(11 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "DELETEs", h.counts["DELETE sent"]-before, 1)
+	})
+}
+
+func TestEveryLostAnswerToADeletionIsSettledByALook(t *testing.T) {
+	for name, loss := range map[string]reportertest.Behaviour{
+		"login page":   reportertest.LoginPage(),
+		"proxy's 404":  reportertest.Answer(404, textHTML, "not found"),
+		"server error": reportertest.Answer(502, nil, "bad gateway"),
+		"odd 2xx":      reportertest.Answer(202, nil, ""),
+		"unauthorized": reportertest.Answer(401, nil, "Unauthorized"),
+		"too many":     reportertest.Answer(429, http.Header{"Retry-After": {"86400"}}, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			sceneWith(t, withAccessManager, func(t *testing.T, h *history) {
+				deleted := h.claim("a", "deleted", h.ids[0])
+				h.settle()
+				h.homeReporter().Inject(reportertest.Fault{Method: "DELETE", ID: h.ids[0], Times: 1, Do: reportertest.AfterActing(loss)})
+				h.delete(deleted)
+				h.wait(12 * time.Minute)
+				expect(t, "the resource", h.reason(deleted), "gone")
+				expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+				expect(t, "warnings", len(h.warned), 0)
+			})
+		})
+	}
+}
+
+func TestNothingButReportersOwnAnswerEndsADeletion(t *testing.T) {
+	json := http.Header{"Content-Type": {"application/json"}}
+	for name, answer := range map[string]reportertest.Behaviour{
+		"a 404 of another code":           reportertest.Answer(404, json, `{"code":"FET-1002","title":"x","message":"x"}`),
+		"a 404 with FET-1001 in the text": reportertest.Answer(404, json, `{"code":"AUT-1","title":"FET-1001","message":"FET-1001"}`),
+		"a 404 with FET-1001 in HTML":     reportertest.Answer(404, textHTML, `<p>{"code":"FET-1001"}</p>`),
+		"a 404 that is cut":               reportertest.Answer(404, json, `{"code":"FET-1001"`),
+		"a 404 with a second document":    reportertest.Answer(404, json, `{"code":"FET-1001","title":"x","message":"x"}{}`),
+		"a list":                          reportertest.Answer(404, json, `[{"code":"FET-1001"}]`),
+		"two codes":                       reportertest.Answer(404, json, `{"code":404,"details":{"code":"FET-1001"}}`),
+		"410":                             reportertest.Answer(410, json, `{"code":"FET-1001","title":"x","message":"x"}`),
+		"200 with the code":               reportertest.Answer(200, json, `{"code":"FET-1001","title":"x","message":"x"}`),
+		"403 with the code":               reportertest.Answer(403, json, `{"code":"FET-1001","title":"x","message":"x"}`),
+		"205":                             reportertest.Answer(205, nil, ""),
+		"203":                             reportertest.Answer(203, json, `{}`),
+		"304":                             reportertest.Answer(304, nil, ""),
+		"100-and-nothing":                 reportertest.Answer(418, nil, ""),
+	} {
+		for _, both := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, to every method %t", name, both), func(t *testing.T) {
+				scene(t, func(t *testing.T, h *history) {
+					deleted := h.claim("a", "deleted", h.ids[0])
+					h.settle()
+					method := "DELETE"
+					if both {
+						method = ""
+					}
+					mend := h.homeReporter().Inject(reportertest.Fault{Method: method, ID: h.ids[0], Do: answer})
+					h.delete(deleted)
+					h.wait(25 * time.Minute)
+					expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+					expect(t, "the resource is gone", h.reason(deleted) == "gone", false)
+					mend()
+					h.wait(12 * time.Minute)
+					expect(t, "the resource", h.reason(deleted), "gone")
+					expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+				})
+			})
+		}
+	}
+}
+
+func TestBlockedDeletionIsQuiet(t *testing.T) {
+	for name, tape := range map[string][]int{"bearer": withBearerToken, "login": withAccessManager} {
+		for what, answer := range map[string]reportertest.Behaviour{
+			"JobInProgress":       nil,
+			"Unauthorized":        reportertest.Answer(401, http.Header{"Content-Type": {"text/plain"}}, "Unauthorized"),
+			"Forbidden":           reportertest.Answer(403, http.Header{"Content-Type": {"text/plain"}}, "Forbidden"),
+			"ReporterUnavailable": reportertest.Answer(503, nil, ""),
+		} {
+			t.Run(what+", "+name, func(t *testing.T) {
+				sceneWith(t, tape, func(t *testing.T, h *history) {
+					deleted := h.claim("a", "deleted", h.ids[0])
+					h.settle()
+					if answer == nil {
+						h.homeReporter().StartTenantJob("ours", "db-0")
+					} else {
+						h.homeReporter().Inject(reportertest.Fault{Method: "DELETE", ID: h.ids[0], Do: answer})
+					}
+					writes := h.countCalls(func(c *call) bool { return strings.Contains(c.what, "status of ReporterConnection a/deleted") })
+					h.delete(deleted)
+					h.wait(24 * time.Hour)
+					expect(t, "the resource", h.reason(deleted), what)
+					if sent := h.counts["DELETE sent"]; sent > 2*(24*6+60) {
+						t.Errorf("%d DELETEs in a day", sent)
+					}
+					if *writes > 2 {
+						t.Errorf("%d status writes in a day", *writes)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestTwoClaimsThatAreDeletedTogetherLeaveNothingBehind(t *testing.T) {
+	for step := range 40 {
+		t.Run(fmt.Sprint(step), func(t *testing.T) {
+			scene(t, func(t *testing.T, h *history) {
+				one, two := h.claim("a", "one", h.ids[0]), h.claim("a", "two", h.ids[0])
+				other := h.claim("b", "three", h.ids[0])
+				h.wait(time.Minute)
+				h.delete(one)
+				for range step {
+					h.observe()
+					h.machinery()
+				}
+				h.blind = connectionKind
+				h.delete(two)
+				for range step {
+					h.observe()
+					h.machinery()
+				}
+				h.delete(other)
+				h.wait(time.Second)
+				h.blind = ""
+				h.wait(12 * time.Minute)
+				for _, key := range []client.ObjectKey{one, two, other} {
+					expect(t, key.Name, h.reason(key), "gone")
+				}
+				expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+				expect(t, "warnings", len(h.warned), 0)
+			})
+		})
+	}
+}
+
+func TestClaimWithoutFinalizerIsHeldBeforeItInherits(t *testing.T) {
+	sceneWith(t, bearerNoAdmission, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		h.hold = func(c *call) bool { return strings.HasPrefix(c.what, "patch ReporterConnection a/heir") }
+		heir := h.claim("a", "heir", h.ids[0])
+		h.delete(deleted)
+		h.wait(time.Second)
+		h.delete(heir) // it has no finalizer yet: it is gone at once
+		h.hold = nil
+		h.wait(12 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the heir", h.reason(heir), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+	})
+}
+
+func TestResourceThatTookAnothersPlaceInheritsNothingOfIt(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		key := h.claim("a", "ledger", h.ids[0])
+		h.settle()
+		isRelease := func(c *call) bool { return strings.HasPrefix(c.what, "patch ReporterConnection a/ledger") }
+		h.hold = isRelease
+		h.delete(key)
+		h.wait(time.Second)
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+		for _, c := range append([]*call{}, h.calls...) {
+			if isRelease(c) {
+				h.resume(c, nil, apierrors.NewInternalError(errors.New("etcd has no leader")))
+			}
+		}
+		h.blind = connectionKind
+		h.api.forceGone(connectionKind, key)
+		h.claim("a", "ledger", h.ids[1])
+		h.delete(key)
+		h.hold = nil
+		h.wait(time.Second)
+		h.instances[0].relist(connectionKind)
+		h.blind = ""
+		h.wait(12 * time.Minute)
+		expect(t, "the resource", h.reason(key), "gone")
+		expect(t, "the second connection is alive", h.alive(h.ids[1]), false)
+	})
+}
+
+func TestHangingReporterHoldsUpNoOther(t *testing.T) {
+	sceneWith(t, []int{2}, func(t *testing.T, h *history) {
+		other := h.endpoint("b", "other")
+		other.Spec.URL = "http://" + otherHost
+		h.must(h.api.create(other))
+		theirs := h.claimThrough(client.ObjectKeyFromObject(other), v1alpha1.DeletionPolicyDelete, "b", "theirs", h.ids[4])
+		h.settle()
+		for n := range 60 {
+			id := fmt.Sprintf("019996b8-f3d1-7d2b-a193-%012d", n)
+			h.homeReporter().Add(reportertest.Connection{ID: id, ConfigName: fmt.Sprintf("more-%d", n)})
+			h.home[id] = homeHost
+			h.claim("a", fmt.Sprintf("rc-%02d", n), id)
+		}
+		h.wait(2 * time.Minute)
+		h.hold = func(c *call) bool {
+			return c.http && strings.Contains(c.what, homeHost) && strings.Contains(c.what, "a193")
+		}
+		for n := range 60 {
+			h.delete(client.ObjectKey{Namespace: "a", Name: fmt.Sprintf("rc-%02d", n)})
+		}
+		h.wait(time.Second)
+		h.delete(theirs)
+		h.wait(2 * time.Second)
+		expect(t, "the other's resource", h.reason(theirs), "gone")
+		h.hold = nil
+		h.wait(15 * time.Minute)
+		expect(t, "connections left", len(h.api.list(connectionKind)), 0)
+	})
+}
+
+func TestStrangersCannotHoldADeletionByTurns(t *testing.T) {
+	for name, between := range map[string]func(h *history){
+		"with restarts": func(h *history) {
+			h.kill(h.instances[0])
+			h.launch()
+		},
+		"with a job in between": func(h *history) {
+			end := h.homeReporter().StartTenantJob("ours", "db-0")
+			h.wait(time.Second)
+			end()
+		},
+		"with a brake in between": func(h *history) {
+			h.changeEndpoint(defaultEndpointOfA, suspend)
+			h.wait(time.Second)
+			h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.Suspend = false })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sceneWith(t, withAccessManager, func(t *testing.T, h *history) {
+				deleted := h.claim("a", "deleted", h.ids[0])
+				h.settle()
+				neighbour := h.neighbourBehind("silent.test")
+				for n := range 5 {
+					h.claimThrough(neighbour, v1alpha1.DeletionPolicyRetain, "b", fmt.Sprintf("claim-%d", n), h.ids[0])
+				}
+				h.wait(time.Second)
+				h.delete(deleted)
+				for n := range 12 {
+					h.wait(2 * time.Minute)
+					if h.reason(deleted) == "gone" {
+						break
+					}
+					between(h)
+					if n >= 6 {
+						t.Errorf("held for %s, %s", time.Duration(n+1)*2*time.Minute, h.reason(deleted))
+					}
+				}
+				expect(t, "the resource", h.reason(deleted), "gone")
+			})
+		})
+	}
+}
+
+func TestClaimWithAnOpaqueTokenCountsWhereItIsShownTheConnection(t *testing.T) {
+	for theirToken, wantAlive := range map[string]bool{"opaque-ours-too": true, "opaque-ours": true, "opaque-theirs": false} {
+		t.Run(theirToken, func(t *testing.T) {
+			sceneWith(t, withBearerToken, func(t *testing.T, h *history) {
+				h.allowOpaqueTokens()
+				h.rotate("opaque-ours")
+				h.changeSecret(client.ObjectKey{Namespace: "b", Name: "credentials"}, func(s *corev1.Secret) { s.Data = map[string][]byte{"token": []byte(theirToken)} })
+				h.settle()
+				deleted := h.claim("a", "deleted", h.ids[0])
+				claim := h.claim("b", "claim", h.ids[0])
+				h.wait(time.Minute)
+				t.Log("the claim: ", h.reason(claim))
+				h.delete(deleted)
+				h.wait(time.Hour)
+				expect(t, "the connection is alive", h.alive(h.ids[0]), wantAlive)
+				expect(t, "the resource", h.reason(deleted), "gone")
+			})
+		})
+	}
+}
+
+func TestDelayGoesByTheTimeOfTheAPIServer(t *testing.T) {
+	for name, skew := range map[string]time.Duration{"behind": -time.Hour, "ahead": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			scene(t, func(t *testing.T, h *history) {
+				deleted := h.claim("a", "deleted", h.ids[0])
+				h.settle()
+				h.homeReporter().StartTenantJob("ours", "db-0")
+				h.blind = connectionKind
+				h.delete(deleted)
+				object, _ := h.api.get(connectionKind, deleted)
+				h.must(h.api.update(object, func(o client.Object) {
+					at := metav1.NewTime(time.Now().Add(skew).Truncate(time.Second))
+					o.SetDeletionTimestamp(&at)
+				}))
+				h.blind = ""
+				h.wait(time.Hour)
+				if sent := h.counts["DELETE sent"]; sent < 5 || sent > 100 {
+					t.Errorf("%d DELETEs in an hour", sent)
+				}
+				expect(t, "the resource", h.reason(deleted), "JobInProgress")
+			})
+		})
+	}
+}
+
+func TestRetainThatComesAndGoesLeavesTheConnectionAsItSaidLast(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted, end := h.waitingForAJob(t)
+		h.hold = func(c *call) bool { return strings.HasPrefix(c.what, "patch ReporterConnection a/deleted") }
+		h.changeConnection(deleted, retainConnection)
+		h.wait(time.Second)
+		h.blind = connectionKind
+		h.changeConnection(deleted, func(rc *v1alpha1.ReporterConnection) { rc.Spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete })
+		h.hold = nil
+		h.wait(time.Minute)
+		h.blind = ""
+		end()
+		h.wait(12 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+		expect(t, "events of a release", h.counts["event Retained"], 0)
+	})
+}
+
+func TestEndpointThatRetainsNoMoreReleasesNothing(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		h.changeEndpoint(defaultEndpointOfA, retain)
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		h.blind = endpointKind
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) {
+			spec.DeletionPolicy = v1alpha1.DeletionPolicyDelete
+		})
+		h.delete(deleted)
+		h.wait(time.Minute)
+		h.blind = ""
+		h.wait(12 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+	})
+}
+
+func TestHeirThatNamesAnotherConnectionNowIsNone(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted, end := h.waitingForAJob(t)
+		h.hold = func(c *call) bool { return strings.HasPrefix(c.what, "patch ReporterConnection a/deleted") }
+		heir := h.claim("a", "heir", h.ids[0])
+		h.wait(time.Second)
+		h.blind = connectionKind
+		h.api.forceGone(connectionKind, heir)
+		h.claim("a", "heir", h.ids[1])
+		for _, c := range append([]*call{}, h.calls...) {
+			if h.hold(c) {
+				h.resume(c, nil, apierrors.NewInternalError(errors.New("etcd has no leader")))
+			}
+		}
+		h.hold = nil
+		end()
+		h.wait(12 * time.Minute)
+		h.blind = ""
+		h.wait(12 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+	})
+}
+
+func TestNamespaceThatIsMadeAnewHasNoneOfTheOldOnesGrants(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.AllowedNamespaces = allowLabelledTeam })
+		h.must(h.api.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "c", Labels: labelsOfAllowedTeam}}))
+		h.settle()
+		h.blind = namespaceKind
+		h.api.forceGone(namespaceKind, client.ObjectKey{Name: "c"})
+		h.must(h.api.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "c"}}))
+		guest := h.claimThrough(defaultEndpointOfA, v1alpha1.DeletionPolicyDelete, "c", "guest", h.ids[0])
+		h.wait(time.Second)
+		h.delete(guest)
+		h.wait(11 * time.Minute)
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+		h.blind = ""
+		h.wait(11 * time.Minute)
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+		expect(t, "the resource", h.reason(guest), "EndpointNotFound")
+	})
+}
+
+func TestAbsenceInAnotherTenantProvesNothing(t *testing.T) {
+	for name, tape := range map[string][]int{"bearer": withBearerToken, "login": withAccessManager} {
+		t.Run(name, func(t *testing.T) {
+			sceneWith(t, tape, func(t *testing.T, h *history) {
+				deleted, end := h.waitingForAJob(t)
+				h.blind = secretKind
+				h.changeSecret(defaultSecretOfA, func(s *corev1.Secret) { h.fill(s, "theirs") })
+				h.blind = ""
+				end()
+				h.wait(time.Second)
+				if h.reason(deleted) != "gone" { // an old token may still do it
+					h.wait(3 * time.Hour)
+				}
+				expect(t, "it is gone with its connection, or neither", h.reason(deleted) == "gone", !h.alive(h.ids[0]))
+			})
+		})
+	}
+}
+
+func TestTryNowIsTriedOnceForEachValue(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted, _ := h.waitingForAJob(t)
+		h.wait(2 * time.Hour)
+		before, writes := h.counts["DELETE sent"], h.countCalls(func(c *call) bool { return strings.Contains(c.what, "status of ReporterConnection a/deleted") })
+		for n := range 20 {
+			h.changeConnection(deleted, func(rc *v1alpha1.ReporterConnection) {
+				rc.Annotations = map[string]string{v1alpha1.RequestedAtAnnotation: fmt.Sprint(n)}
+			})
+			h.wait(time.Second)
+		}
+		if sent := h.counts["DELETE sent"] - before; sent < 20 || sent > 21 {
+			t.Errorf("%d DELETEs for 20 requests", sent)
+		}
+		expect(t, "status writes", *writes, 0)
+	})
+}
+
+func TestDeletionIsNotStarvedByLiveResources(t *testing.T) {
+	sceneWith(t, []int{2}, func(t *testing.T, h *history) {
+		for n := range 400 {
+			id := fmt.Sprintf("019996b8-f3d1-7d2b-a193-%012d", n)
+			h.homeReporter().Add(reportertest.Connection{ID: id, ConfigName: fmt.Sprintf("more-%d", n)})
+			h.home[id] = homeHost
+			h.claim("a", fmt.Sprintf("rc-%03d", n), id)
+		}
+		deleted := client.ObjectKey{Namespace: "a", Name: "rc-399"}
+		h.wait(time.Second)
+		h.kill(h.instances[0])
+		gets := h.countCalls(func(c *call) bool {
+			return c.http && strings.HasPrefix(c.what, "GET") && strings.Contains(c.what, "a193")
+		})
+		h.launch()
+		h.wait(time.Minute)
+		if *gets > 150 {
+			t.Errorf("%d requests in the minute after a start", *gets)
+		}
+		h.delete(deleted)
+		h.wait(2 * time.Second)
+		expect(t, "the resource", h.reason(deleted), "gone")
+	})
+}
