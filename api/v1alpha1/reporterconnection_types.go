@@ -141,8 +141,8 @@ type ObservedIn struct {
 	// +kubebuilder:validation:MaxLength=256
 	TenantID string `json:"tenantID,omitempty"`
 
-	// credentials stands for the Secret that the connection was seen with, where its token does not tell which tenant it is for: with
-	// others, absence proves nothing. It says nothing of what is in the Secret.
+	// credentials stands for those that the connection was seen with, where their token does not tell which tenant it is for: with
+	// others, absence proves nothing. It is a few bits of a digest, and says nothing of them.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Credentials string `json:"credentials,omitempty"`

@@ -66,7 +66,7 @@ type Target struct {
 	// Obstacle says what is in the way; it is done if nothing is.
 	Obstacle decision.Outcome
 
-	// credentials stand for the Secret that the client was made with, empty without one.
+	// credentials stand for those that the client was made with, empty without any.
 	credentials string
 }
 
@@ -230,8 +230,8 @@ func (a *Accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 }
 
 // readSecret reads keys of a marked Secret, without the white space around them that editors and `echo` leave. It returns what stands for
-// the Secret as it is now, and says nothing of what is in it.
-func (a *Accessor) readSecret(ctx context.Context, namespace, name string, values map[string]*string) (version string, err error) {
+// what was read: a few bits of a digest, keyed with the Secret's UID, that differ where the credentials do and say nothing of them.
+func (a *Accessor) readSecret(ctx context.Context, namespace, name string, values map[string]*string) (credentials string, err error) {
 	key := client.ObjectKey{Namespace: namespace, Name: name}
 	var secret corev1.Secret
 	err = a.cached.Get(ctx, key, &secret)
@@ -244,13 +244,15 @@ func (a *Accessor) readSecret(ctx context.Context, namespace, name string, value
 	if err != nil {
 		return "", fmt.Errorf("reading Secret %s: %w", key, err)
 	}
+	digest := sha256.New()
+	fmt.Fprintf(digest, "%s", secret.UID)
 	for _, k := range slices.Sorted(maps.Keys(values)) { // in order, so that the same one is named each time
 		if *values[k] = strings.TrimSpace(string(secret.Data[k])); *values[k] == "" {
 			return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has no key %q, or nothing in it. Put the credentials there", name, k)
 		}
+		fmt.Fprintf(digest, " %d:%s", len(*values[k]), *values[k])
 	}
-	sum := sha256.Sum256([]byte(string(secret.UID) + "/" + secret.ResourceVersion))
-	return hex.EncodeToString(sum[:8]), nil
+	return hex.EncodeToString(digest.Sum(nil)[:4]), nil
 }
 
 // checkMark returns an *Obstacle where a Secret does not exist or is not marked, without reading its contents.
