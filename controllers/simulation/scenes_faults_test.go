@@ -97,7 +97,7 @@ func (h *history) countCalls(is func(c *call) bool) *int {
 	return n
 }
 
-// holdAgainWhenDeleting has a deletion wait for the login that follows a 401 to its DELETE, does something meanwhile, and lets it go on.
+// duringTheLoginForADelete has a deletion wait for the login that follows a 401 to its DELETE, does something meanwhile, and lets it go on.
 func (h *history) duringTheLoginForADelete(t *testing.T, deleted client.ObjectKey, do func()) {
 	t.Helper()
 	h.manager.RevokeTokens()
@@ -217,7 +217,7 @@ func TestClaimCountsThoughItsEndpointIsNotInTheCacheYet(t *testing.T) {
 	}
 }
 
-// neighbourWithout creates an endpoint in namespace b that names the Reporter of all, behind an Access Manager of its own.
+// neighbourBehind creates an endpoint in namespace b that names the Reporter of all, behind an Access Manager of its own.
 func (h *history) neighbourBehind(accessManager string) client.ObjectKey {
 	neighbour := h.endpoint("b", "neighbour")
 	neighbour.Spec.Auth = &v1alpha1.EndpointAuth{AccessManager: &v1alpha1.AccessManagerAuth{URL: v1alpha1.BaseURL("http://" + accessManager), SecretRef: v1alpha1.SecretReference{Name: "credentials"}}}
