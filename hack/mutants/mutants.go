@@ -4,21 +4,26 @@ package main
 
 // The packages and types that mutants are in, and where their tests are.
 const (
-	reporterDir    = "internal/reporter"
-	controllersDir = "controllers"
+	reporterDir   = "internal/reporter"
+	accessDir     = "controllers/access"
+	admissionDir  = "controllers/admission"
+	connectionDir = "controllers/connection"
+	decisionDir   = "controllers/decision"
+	endpointDir   = "controllers/endpoint"
+	kubeDir       = "controllers/kube"
+	protectionDir = "controllers/protection"
+	scopeDir      = "controllers/scope"
+	simulationDir = "controllers/simulation"
 
-	reconciler  = controllersDir + ".connectionReconciler"
-	memory      = controllersDir + ".deletionMemory"
-	claims      = controllersDir
-	decision    = controllersDir
-	finalizers  = controllersDir
-	access      = controllersDir + ".accessor"
-	protection  = controllersDir
-	endpointUse = controllersDir + ".endpointProtector"
-	queues      = controllersDir + ".lines"
-
-	simulationDir = controllersDir
-	decisionDir   = controllersDir
+	reconciler = connectionDir + ".Reconciler"
+	deletion   = connectionDir + ".deletion"
+	record     = connectionDir + ".record"
+	records    = connectionDir + ".records"
+	accessor   = accessDir + ".Accessor"
+	queues     = admissionDir + ".Queues"
+	pacer      = admissionDir + ".Pacer"
+	checker    = endpointDir + ".Reconciler"
+	secrets    = protectionDir + ".SecretReconciler"
 )
 
 // simulation are as many histories as there are in make test, from the same seeds.
@@ -26,7 +31,9 @@ var simulation = killer{"simulation", simulationDir, "^TestSimulation$", []strin
 
 func scene(name string) killer { return killer{"scene", simulationDir, "^" + name + "$", nil} }
 
-func tableTest(name string) killer { return killer{"table test", decisionDir, "^" + name + "$", nil} }
+func tableTest(name string) killer { return unitTest(decisionDir, name) }
+
+func unitTest(dir, name string) killer { return killer{"unit test", dir, "^" + name + "$", nil} }
 
 func clientTest(name string) killer {
 	return killer{"client test", reporterDir, "^" + name + "$", nil}
@@ -35,60 +42,163 @@ func clientTest(name string) killer {
 var mutants = []mutant{
 	// What counts as deleted
 	{"any 404 counts as absent", reporterDir + ".answer.asError", always(`e.Code == "FET-1001"`), clientTest("TestAnswers")},
-	{"any 2xx counts as deleted", reporterDir + ".Client.Delete", replace(`answer.status != http.StatusNoContent`, `answer.status/100 != 2`), simulation},
-	{"any error of a DELETE counts as deleted", decision + ".judgeDeletion", replace(`a.deletion.answer == answerDone`, `a.deletion.answer == answerDone || a.deletion.answer == answerUnavailable`), simulation},
-	{"absence is not confirmed by a GET", decision + ".judgeDeletion", remove(`case a.confirmation.answer != answerAbsent:`), tableTest("TestJudgeDeletion")},
-	{"what GET shows counts as deleted", decision + ".judgeDeletion", remove(`case a.confirmation.answer == answerDone:`), tableTest("TestJudgeDeletion")},
-	{"absence counts wherever it is", decision + ".judgeDeletion", remove(`case a.seen && !a.seenHere:`), simulation},
-	{"the place is a URL without its tenant", reconciler + ".attemptDeletion", replace(`*seenIn == to.in`, `seenIn.URL == to.in.URL`), simulation},
-	{"no warning of a wrong id", reconciler + ".reconcileDeletion", remove(`case v.release && v.neverSeen:`), simulation},
-	{"a lost answer makes up for never having seen", reconciler + ".reconcileDeletion", always(`a.tried.seen`), simulation},
-	{"the finalizer is dropped before the call", reconciler + ".askForDeletion", insertBefore(`tried := r.attemptDeletion(ctx, rc, to)`, `if _, err := dropFinalizer(ctx, r.Client, rc, v1alpha1.ConnectionFinalizer); err != nil { return asked{}, err }`), simulation},
-	{"what is done is not remembered where the finalizer stays", reconciler + ".attemptDeletion", remove(`d.done = true`), scene("TestDeletionThatIsDoneIsNotRepeated")},
+	{"any 2xx counts as deleted", reporterDir + ".Client.Delete", replace(`answer.status != http.StatusNoContent`, `answer.status/100 != 2`), clientTest("TestDeleteBelievesNoOtherSuccess")},
+	{"an odd answer to a DELETE is taken for a refusal", reporterDir + ".answer.asError", replace(`a.status < 400 || a.status >= 500`, `a.status >= 500`), clientTest("TestMayHaveActed")},
+	{"another connection is taken for the one asked for", reporterDir + ".Client.Get", never(`valueOf[string](object.ID) != id`), clientTest("TestGetBelievesNoOtherBody")},
+	{"a body is believed that was cut off", reporterDir + ".answer.decodeBody", always(`len(a.body) <= maxBody`), clientTest("TestBodiesAreBounded")},
+	{"a code counts once it is cleaned", reporterDir + ".answer.parseCode", replace(`if a.clean(code) != code {…}`, `code = a.clean(code)`), clientTest("TestAnswers")},
+	{"any error of a DELETE counts as deleted", decisionDir + ".JudgeDeletion", replace(`a.Deletion.IsDone()`, `a.Deletion.IsDone() || a.Deletion.Reason == v1alpha1.ReasonReporterUnavailable`), tableTest("TestJudgeDeletion")},
+	{"absence is not confirmed by a GET", decisionDir + ".JudgeDeletion", remove(`case !a.Confirmation.IsAbsent():`), tableTest("TestJudgeDeletion")},
+	{"what GET shows counts as deleted", decisionDir + ".JudgeDeletion", remove(`case a.Confirmation.IsDone():`), tableTest("TestJudgeDeletion")},
+	{"absence counts wherever it is", decisionDir + ".JudgeDeletion", remove(`case a.Seen && !a.SeenHere:`), tableTest("TestJudgeDeletion")},
+	{"a lost answer makes up for never having seen", decisionDir + ".JudgeDeletion", replace(`!a.Seen`, `!a.Seen && !a.SentBefore`), tableTest("TestJudgeDeletion")},
+	{"the place is a URL without its tenant", deletion + ".attemptOnce", replace(`*seenIn != place`, `seenIn.URL != place.URL`), scene("TestConnectionOfAnotherTenantIsNotTakenForTheOneSeen")},
+	{"what is absent at another place counts as absent", deletion + ".attemptOnce", remove(`case seenIn != nil:`), scene("TestConnectionOfAnotherTenantIsNotTakenForTheOneSeen")},
+	{"the tenant is not looked at again after the confirming GET", deletion + ".confirmAbsence", always(`now == place`), scene("TestTenantIsLookedAtAgainAfterTheConfirmingGET")},
+	{"no GET before the DELETE of what was never seen", deletion + ".attemptOnce", replace(`seenIn == nil || *seenIn != place`, `seenIn != nil && *seenIn != place`), scene("TestConnectionThatWasNeverSeenIsLookedUpBeforeItsDeletion")},
+	{"no warning of a wrong id", deletion + ".deleteInReporter", replace(`corev1.EventTypeWarning`, `corev1.EventTypeNormal`), scene("TestWarningOfAWrongIDDoesNotDependOnALostAnswer")},
+	{"the finalizer is dropped before the call", deletion + ".deleteInReporter", insertBefore(`attempt, err := d.attempt(ctx)`, `if _, err := kube.DropFinalizer(ctx, d.Client, d.rc, v1alpha1.ConnectionFinalizer); err != nil { return ctrl.Result{}, err }`), simulation},
+	{"what is done is not remembered where the finalizer stays", deletion + ".attemptOnce", remove(`r.deleted = true`), scene("TestDeletionThatIsDoneIsNotRepeated")},
+
+	// Permission
+	{"permission is not asked", reporterDir + ".transport.send", never(`r.permit != nil`), clientTest("TestDeleteWithoutPermission")},
+	{"permission is asked before what waits", reporterDir + ".transport.send", insertBefore(`if err := t.acquireSlot(ctx); err != nil {…}`, `if r.permit != nil { if err := r.permit(ctx); err != nil { return nil, err }; r.permit = nil }`), clientTest("TestPermissionIsTheLastThing")},
+	{"the permit's verdict is ignored", deletion + ".permit", never(`confirmed.verdict.Step != decision.StepDelete`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
+	{"a DELETE is repeated with a fresh token", reporterDir + ".Client.call", never(`r.method != http.MethodGet`), clientTest("TestRefusedTokenOfADelete")},
+	{"HTTP/2 repeats a DELETE", reporterDir + ".transport.exchange", remove(`if written.Load() && httpRequest.Method == http.MethodDelete {…}`), clientTest("TestDeleteIsNotRepeatedByHTTP2")},
+	{"the cache is believed about the resource", reconciler + ".current", always(`version == cached.ResourceVersion`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
+	{"claims that the cache does not show are ignored", deletion + ".currentClaims", remove(`for i := range s.newcomers {…}`), scene("TestClaimThatIsMadeWithinTheDelayCountsThoughTheCacheIsLate")},
+	{"another resource of the same name is taken for the deleted one", reconciler + ".readLive", never(`live.UID != uid`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
+	{"an endpoint from before the deletion is believed", deletion + ".confirm", replace(`d.Access.Confirm(ctx, rc, record.since)`, `d.Access.Confirm(ctx, rc, time.Time{})`), scene("TestWhatWasReadBeforeADeletionIsReadAgain")},
+	{"what was once read is believed for ever", kubeDir + ".Moment", replace(`time.Second`, `time.Hour`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
+	{"what is read counts from when it was answered", kubeDir + ".SharedReads.share", replace(`sharedRead[T]{value, at}`, `sharedRead[T]{value, time.Now()}`), unitTest(kubeDir, "TestSharedReads")},
+	{"a change of the endpoint meanwhile is ignored", deletion + ".confirm", never(`!d.isTarget(to)`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
+	{"a change of the credentials meanwhile is ignored", deletion + ".isTarget", always(`d.to.Client.Identity() == other.Client.Identity()`), scene("TestDeletionIsNotMadeWithCredentialsThatWereReplaced")},
+	{"the cache is believed about a Secret's mark", accessor + ".Confirm", remove(`for _, name := range to.Endpoint.SecretNames() {…}`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
+	{"a resource version that goes back is not noticed", reconciler + ".abortIfOlder", always(`order >= 0`), scene("TestStoreThatHasGoneBackEndsTheProcess")},
 
 	// Claims
-	{"claims are ignored", reconciler + ".askForDeletion", insertAfter(`heir, unclear, err := r.heirOf(ctx, rc, to)`, `heir = nil`), simulation},
-	{"claims count while they are deleted", reconciler + ".otherClaims", never(`!other.DeletionTimestamp.IsZero()`), simulation},
-	{"a claim elsewhere counts without being shown the connection", reconciler + ".prove", insertAfter(`by, err := r.reach(ctx, claim)`, `if err == nil && by.client != nil { return finding{answer: answerDone}, nil }`), simulation},
-	{"claims elsewhere are ignored", reconciler + ".heirOf", insertBefore(`found, err := r.prove(proving, &claims[i], to)`, `continue`), simulation},
-	{"a claim that got no answer counts as refused", claims + ".isRefused", insertAfter(`switch ready.Reason {…}`, `return true`), simulation},
-	{"a login page refuses a claim", reconciler + ".prove", replace(`return found, nil`, `return absent, nil`), scene("TestClaimIsUnclearWhereSomethingElseAnswersForReporter")},
-	{"an unclear claim does not hold", reconciler + ".askForDeletion", never(`unclear != nil`), simulation},
-	{"a 403 refuses a claim", reconciler + ".prove", replace(`answerInvalidEndpoint`, `answerInvalidEndpoint, answerForbidden`), scene("TestClaimIsUnclearWhereSomethingElseAnswersForReporter")},
-	{"patience begins with the deletion", memory + ".isPatient", replace(`since = now`, `since = d.since`), scene("TestPatienceWithAnUnclearClaimBeginsWhenItBecomesUnclear")},
-	{"an heir is not held before it inherits", reconciler + ".handOver", never(`heir.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), simulation},
+	{"claims are ignored", decisionDir + ".successorOf", never(`claim.Standing == Successor`), tableTest("TestJudgeGrounds")},
+	{"a Retain heir is preferred", decisionDir + ".successorOf", negate(`claim.Connection.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), tableTest("TestJudgeGrounds")},
+	{"a claim elsewhere counts without being shown the connection", decisionDir + ".JudgeClaim", replace(`seen != nil && seen.MayBe(here)`, `seen == nil || seen.MayBe(here)`), tableTest("TestJudgeClaim")},
+	{"it does not matter where a claim leads", decisionDir + ".JudgeClaim", remove(`case leadsTo == "" || leadsTo != here.URL:`), tableTest("TestJudgeClaim")},
+	{"a claim that was never looked up counts for nothing", decisionDir + ".JudgeClaim", replace(`return Unverified`, `return ClaimsNothing`), tableTest("TestJudgeClaim")},
+	{"a claim that was seen elsewhere is never looked up", decisionDir + ".JudgeClaim", always(`seen.URL == leadsTo`), tableTest("TestJudgeClaim")},
+	{"a refusal under an earlier spec refuses a claim", decisionDir + ".JudgeClaim", always(`IsLookedUp(claim)`), tableTest("TestJudgeClaim")},
+	{"a claim that is made after the deletion holds it", decisionDir + ".JudgeClaim", remove(`case deleted.DeletionTimestamp.Before(&claim.CreationTimestamp):`), tableTest("TestJudgeClaim")},
+	{"a login page refuses a claim", decisionDir + ".reasons", replace(`Traits{Inconclusive: true}`, `Traits{Inconclusive: true, RefusesClaim: true}`), scene("TestClaimIsUnverifiedWhereSomethingElseAnswersForReporter")},
+	{"a 403 refuses a claim", decisionDir + ".TraitsOf", insertBefore(`return reasons[reason].Traits`, `if reason == v1alpha1.ReasonForbidden { return Traits{RefusesClaim: true} }`), tableTest("TestTraits")},
+	{"an unverified claim does not hold", decisionDir + ".JudgeGrounds", never(`g.IsPatient`), tableTest("TestJudgeGrounds")},
+	{"claims elsewhere are ignored", deletion + ".judgeClaims", never(`here != nil`), scene("TestClaimThatGotNoAnswerIsLookedUpBeforeADeletion")},
+	{"claims count while they are deleted", deletion + ".judgeClaims", never(`!other.DeletionTimestamp.IsZero()`), simulation},
+	{"a claim counts for nothing where it is not known where it leads", deletion + ".judgeClaimElsewhere", replace(`return decision.Unverified`, `return decision.ClaimsNothing`), scene("TestClaimBehindManyOthersIsNotOverlooked")},
+	{"the cache is believed about where a claim leads", accessor + ".LeadsTo", remove(`if errors.As(err, &o) {…}`), scene("TestClaimCountsThoughItsEndpointIsNotInTheCacheYet")},
+	{"claims hold without a time limit", record + ".isPatient", always(`now.Sub(r.unverifiedSince) < claimPatience`), scene("TestUnverifiedClaimsHoldADeletionForTenMinutesInAll")},
+	{"patience begins with the deletion", record + ".unverified", replace(`r.unverifiedSince = now`, `r.unverifiedSince = r.since`), scene("TestPatienceWithUnverifiedClaimsBeginsWithTheFirst")},
+	{"there is patience with each claim by itself", record + ".unverified", always(`r.unverifiedSince.IsZero()`), scene("TestClaimsThatAreMadeAnewHoldADeletionForTenMinutesInAll")},
+	{"an heir is not held before it inherits", deletion + ".handOver", never(`successor.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), scene("TestHeirIsHeldBeforeItInherits")},
 
 	// Brakes
-	{"Retain of the resource is ignored", reconciler + ".reconcileDeletion", never(`rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), simulation},
-	{"Retain of the endpoint is ignored", reconciler + ".reconcileDeletion", never(`to.endpoint != nil && to.endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), simulation},
-	{"protection is ignored", decision + ".judgeBrakes", never(`rc.Spec.DeletionProtection`), simulation},
-	{"suspend is ignored", decision + ".judgeBrakes", never(`endpoint.Spec.Suspend`), simulation},
-	{"the delay is ignored", decision + ".judgeBrakes", replace(`wait > 0`, `wait > time.Hour`), simulation},
-	{"the cache is believed about the endpoint's brakes", reconciler + ".reconcileDeletion", never(`!current`), simulation},
-	{"what was once confirmed of an endpoint is believed for ever", access + ".isCurrent", replace(`!known.at.Before(notBefore)`, `!known.at.IsZero()`), simulation},
-	{"no finalizer is put on", reconciler + ".ensureFinalizer", replace(`controllerutil.AddFinalizer(rc, v1alpha1.ConnectionFinalizer)`, `false`), simulation},
+	{"Retain of the resource is ignored", decisionDir + ".JudgeGrounds", never(`rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), tableTest("TestJudgeGrounds")},
+	{"Retain of the endpoint is ignored", decisionDir + ".JudgeGrounds", never(`endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), tableTest("TestJudgeGrounds")},
+	{"suspend holds under a Retain endpoint", decisionDir + ".JudgeGrounds", insertBefore(`if endpoint != nil && endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {…}`, `if endpoint != nil && endpoint.Spec.Suspend { return GroundsVerdict{} }`), tableTest("TestJudgeGrounds")},
+	{"protection is ignored", decisionDir + ".judgeBrakes", never(`rc.Spec.DeletionProtection`), tableTest("TestJudgeGrounds")},
+	{"suspend is ignored", decisionDir + ".judgeBrakes", never(`endpoint.Spec.Suspend`), tableTest("TestJudgeGrounds")},
+	{"the delay is ignored", decisionDir + ".judgeBrakes", replace(`wait > 0`, `wait > time.Hour`), tableTest("TestJudgeGrounds")},
+	{"no finalizer is put on", reconciler + ".ensureFinalizer", replace(`kube.EnsureFinalizer(ctx, r.Client, rc, v1alpha1.ConnectionFinalizer)`, `nil`), scene("TestStrippedFinalizerIsPutBackAtOnce")},
+	{"Retain keeps the finalizer of a live resource", reconciler + ".ensureFinalizer", always(`!controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer)`), scene("TestRetainTakesTheFinalizerOffALiveResource")},
+	{"any namespace may use any endpoint", accessor + ".Allows", always(`namespace == endpoint.Namespace`), scene("TestNewLabelsOfANamespaceWakeItsConnections")},
+	{"endpoints outside of the scope are read", accessor + ".endpointFor", always(`a.scope.Includes(key.Namespace)`), unitTest(accessDir, "TestEndpointsOutsideOfTheScopeAreNotRead")},
+	{"an unmarked Secret is told as missing", accessor + ".checkMark", remove(`case metadata.Labels[v1alpha1.CredentialsLabel] != "true":`), scene("TestUnmarkedSecretIsToldApartFromAMissingOne")},
 
 	// What a deletion needs
-	{"a stale cache is believed for the release of an endpoint", endpointUse + ".Reconcile", remove(`users, err = r.access.usersOf(ctx, r.live, &endpoint, liveUsers(&endpoint)...)`), simulation},
-	{"a stale cache is believed for the release of a Secret", protection + ".judgeHeld", replace(`[]func() (use, error){cached, live}`, `[]func() (use, error){cached}`), simulation},
-	{"a Secret goes although a deletion waits", decision + ".judgeRelease", remove(`case use.pending:`), simulation},
-	{"a Secret goes at once although resources use it", decision + ".judgeRelease", remove(`case deletedFor < releaseGrace:`), simulation},
-	{"only live resources need an endpoint", access + ".usersOf", always(`!controllerutil.ContainsFinalizer(&rc, v1alpha1.ConnectionFinalizer)`), simulation},
-	{"an endpoint goes although it has users", endpointUse + ".Reconcile", never(`len(users) > 0`), simulation},
-	{"writes overwrite what others wrote", finalizers + ".patchMetadata", replace(`client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`), simulation},
+	{"a stale cache is believed for the release of an endpoint", protectionDir + ".EndpointReconciler.Reconcile", replace(`users, err = usersOf(ctx, r.Access, r.Live, &endpoint, liveUsers(&endpoint)...)`, `users, err = usersOf(ctx, r.Access, r, &endpoint, cachedUsers(&endpoint)...)`), scene("TestNothingIsReleasedByAStaleCache")},
+	{"a stale cache is believed for the release of a Secret", protectionDir + ".judgeHeld", replace(`[]func() (decision.Usage, error){cached, live}`, `[]func() (decision.Usage, error){cached}`), scene("TestNothingIsReleasedByAStaleCache")},
+	{"an endpoint goes although it has users", protectionDir + ".EndpointReconciler.Reconcile", never(`len(users) > 0`), simulation},
+	{"only live resources need an endpoint", protectionDir + ".needs", never(`controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer)`), simulation},
+	{"resources that retain hold an endpoint", protectionDir + ".needs", never(`rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), scene("TestUsersThatDoNotCountHoldNoEndpoint")},
+	{"resources that an endpoint does not let in hold it", protectionDir + ".usersOf", replace(`if allowed {…}`, `users = append(users, rc)`), scene("TestUsersThatDoNotCountHoldNoEndpoint")},
+	{"resources that are newer than its deletion hold an endpoint", protectionDir + ".needs", always(`endpoint.DeletionTimestamp.IsZero()`), scene("TestUsersThatDoNotCountHoldNoEndpoint")},
+	{"a Secret goes although a deletion waits", decisionDir + ".JudgeRelease", remove(`case usage.Pending:`), tableTest("TestJudgeRelease")},
+	{"a Secret goes at once although resources use it", decisionDir + ".JudgeRelease", remove(`case deletedFor < releaseGrace:`), tableTest("TestJudgeRelease")},
+	{"a Secret need not outlast its terminating namespace", protectionDir + ".usageIn", remove(`usage.Pending, err = kube.IsTerminating(ctx, reader, namespace)`), scene("TestSecretOutlastsItsTerminatingNamespace")},
+	{"the Secret of a deleted endpoint is not pending", secrets + ".usageOf", never(`!endpoint.DeletionTimestamp.IsZero()`), scene("TestSecretOfADeletedEndpointStays")},
+	{"an endpoint that retains needs its Secret", secrets + ".usageOf", never(`endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), scene("TestEndpointThatRetainsNeedsNoSecret")},
+	{"Secrets that lost their mark unseen are not swept", secrets + ".OnQueue", remove(`q.Add(sweep)`), scene("TestSecretThatLostItsMarkWhileTheOperatorWasDownCanBeDeleted")},
 
-	// Progress
-	{"a finalizer stays where its removal met a conflict", finalizers + ".dropFinalizerAnyway", insertAfter(`if dropped, err = dropFinalizer(ctx, c, current, finalizer); !apierrors.IsConflict(err) {…}`, `if err != nil { return nil }`), scene("TestDeletionThatIsDoneIsFinishedThroughAConflict")},
-	{"nobody comes back to a deletion that is held", reconciler + ".heldBy", replace(`jitter(comeBack)`, `0*jitter(comeBack)`), simulation},
-	{"the breaker never closes", reporterDir + ".outage.end", remove(`o.cause = nil`), simulation},
-	{"the breaker opens for any answer", reporterDir + ".proofOf", replace(`default:`, `default: return proofOfSilence, e`), clientTest("TestOutage")},
-	{"nobody is called when Reporter answers again", queues + ".recovered", remove(`l.advance(to)`), scene("TestDeletionsGoOnAtOnceWhenReporterAnswersAgain")},
-	{"no room is made for the next in line", queues + ".leave", remove(`l.advance(to)`), scene("TestDeletionInLineThatWasNeverLookedAtWaits")},
-	{"a call is kept by who does not enter", queues + ".begin", never(`turn != nil && l.called[request] == turn`), simulation},
-	{"a pause never ends", reporterDir + ".pause.hold", replace(`!now.Before(p.until)`, `p.until.IsZero()`), simulation},
+	// Writes
+	{"writes overwrite what others wrote", kubeDir + ".patchMetadata", replace(`client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`), unitTest(kubeDir, "TestDropFinalizer")},
+	{"a finalizer that was gone is counted as dropped", kubeDir + ".DropFinalizer", replace(`if !controllerutil.RemoveFinalizer(object, finalizer) {…}`, `if !controllerutil.RemoveFinalizer(object, finalizer) { return true, nil }`), unitTest(kubeDir, "TestDropFinalizer")},
+	{"the release of what is gone is counted as ours", kubeDir + ".DropFinalizer", replace(`if apierrors.IsNotFound(err) {…}`, `if apierrors.IsNotFound(err) { return true, nil }`), unitTest(kubeDir, "TestDropFinalizer")},
+	{"a finalizer stays where its removal met a conflict", kubeDir + ".DropFinalizerRetrying", insertAfter(`if dropped, err = DropFinalizer(ctx, c, current, finalizer); !apierrors.IsConflict(err) {…}`, `if err != nil { return nil }`), scene("TestDeletionThatIsDoneIsFinishedThroughAConflict")},
+	{"what is done is not finished through more than one conflict", kubeDir + ".conflictBackoff", replace(`4`, `2`), unitTest(kubeDir, "TestDropFinalizerRetrying")},
+	{"another object's finalizer is dropped after a conflict", kubeDir + ".DropFinalizerRetrying", never(`current.GetUID() != object.GetUID()`), unitTest(kubeDir, "TestDropFinalizerRetrying")},
+	{"a conflict is an error", kubeDir + ".ResultOf", never(`apierrors.IsConflict(err)`), unitTest(kubeDir, "TestResultOf")},
+	{"a namespace that is gone is not terminating", kubeDir + ".IsTerminating", never(`apierrors.IsNotFound(err) || apierrors.IsForbidden(err)`), unitTest(kubeDir, "TestIsTerminating")},
+	{"the status patch names no UID", reconciler + ".patchStatus", remove(`base.UID = ""`), scene("TestStatusIsNotWrittenToAnotherResourceOfTheSameName")},
+	{"a trail is left twice", records + ".takeTrail", remove(`record.trail = nil`), scene("TestReleaseIsToldOnce")},
+	{"no trail is left", reconciler + ".drop", remove(`r.records.update(rc.UID, func(record *record) { before, record.trail = record.trail, &left })`), scene("TestReleaseIsToldOnce")},
+	{"a trail is lost with the answer to the release", reconciler + ".drop", replace(`!dropped && (err == nil || apierrors.IsConflict(err))`, `!dropped`), scene("TestWarningIsNotLostWithTheAnswerToTheRelease")},
+	{"a trail is left of what somebody else released", reconciler + ".drop", never(`!dropped && (err == nil || apierrors.IsConflict(err))`), scene("TestReleaseBySomebodyElseIsNotTold")},
+
+	// What wakes whom
+	{"nobody comes back to a deletion that is held", deletion + ".block", replace(`d.jitter(retryIn)`, `0*d.jitter(retryIn)`), simulation},
+	{"time in which a person held a deletion counts as waited for Reporter", decisionDir + ".WaitedForReporter", never(`TraitsOf(blocked.Reason).NotReportersDoing`), tableTest("TestWaitedForReporter")},
+	{"waiting grows too fast", decisionDir + ".Proportional", replace(`waited / 8`, `waited / 2`), tableTest("TestProportional")},
+	{"what Reporter's silence says replaces what was found", decisionDir + ".JudgeLive", never(`traits.Shared && l.Settled`), tableTest("TestJudgeLive")},
+	{"another resource of the same name is no change", kubeDir + ".Changed", never(`before.GetUID() != after.GetUID()`), scene("TestAnotherResourceOfTheSameNameIsAChange")},
+	{"a stripped finalizer wakes nobody", reconciler + ".connectionChanged", replace(`stripped || kube.Changed(before, after)`, `stripped && kube.Changed(before, after) || kube.Changed(before, after)`), scene("TestStrippedFinalizerIsPutBackAtOnce")},
+	{"new labels wake nobody", reconciler + ".NamespaceEvents", never(`!reflect.DeepEqual(e.ObjectOld.Labels, e.ObjectNew.Labels)`), scene("TestNewLabelsOfANamespaceWakeItsConnections")},
+	{"new contents of a Secret wake nobody", accessDir + ".SecretEvents", never(`!reflect.DeepEqual(e.ObjectOld.Data, e.ObjectNew.Data)`), scene("TestNewContentsOfASecretWakeItsUsers")},
+	{"a change of an endpoint wakes nobody", reconciler + ".EndpointEvents", never(`e.ObjectOld.Generation != e.ObjectNew.Generation`), scene("TestChangeOfAnEndpointWakesItsDeletions")},
+	{"all that waits asks at once after a start", reconciler + ".ConnectionEvents", never(`e.IsInInitialList && decision.WaitsForReporter(e.Object)`), scene("TestWhatWaitsDoesNotAskAtOnceAfterAStart")},
+	{"routine look-ups take no turn", reconciler + ".isTurnToLookUp", always(`to.Client == nil`), scene("TestRoutineLookUpsArePacedAfterAStart")},
+	{"urgency is ignored for a connection", reconciler + ".Reconcile", remove(`if _, urgent := r.urgent.LoadAndDelete(req); urgent {…}`), scene("TestAttemptThatSomebodyAsksForIsMadeAtOnce")},
+	{"urgency is ignored for an endpoint", checker + ".Reconcile", remove(`if r.takeUrgent(req.NamespacedName) {…}`), scene("TestCheckThatSomebodyAsksForIsMadeAtOnce")},
+	{"endpoints at the same Reporter are not woken", checker + ".EndpointEvents", remove(`if !isReady(e.ObjectOld) && isReady(e.ObjectNew) {…}`), scene("TestEndpointsOfOneReporterAreReadyTogether")},
+	{"requested checks follow each other at once", checker + ".requestedCheckDelay", remove(`next = next.Add(requestedCheckInterval)`), unitTest(endpointDir, "TestRequestedCheckDelay")},
+	{"being asked for fewer requests makes an endpoint unready", checker + ".setReady", never(`isCurrent && block.Reason == v1alpha1.ReasonRateLimited`), unitTest(endpointDir, "TestSetReady")},
+	{"the probes of an endpoint become rare", checker + ".setReady", replace(`min(block.RetryIn, maxProbeInterval)`, `block.RetryIn`), unitTest(endpointDir, "TestSetReady")},
+	{"each new text of an endpoint is a write", checker + ".setReady", never(`isCurrent && block.Unstable && known.Reason == block.Reason`), unitTest(endpointDir, "TestSetReady")},
+
+	// Admission
+	{"nobody is dispatched when Reporter answers again", queues + ".Unblock", remove(`q.grantNext(server)`), unitTest(admissionDir, "TestServerThatIsDown")},
+	{"no slot is given to the next waiter", queues + ".release", remove(`q.grantNext(server)`), scene("TestDeletionInLineThatWasNeverLookedAtWaits")},
+	{"a slot is not given back", queues + ".release", remove(`q.queue(server).inFlight--`), unitTest(admissionDir, "TestQueues")},
+	{"a grant that was not used is not returned", queues + ".Begin", never(`grant != nil && q.granted[request] == grant`), unitTest(admissionDir, "TestQueues")},
+	{"the limit is ignored", queues + ".Acquire", always(`in.inFlight+in.granted < w.Limit`), unitTest(admissionDir, "TestQueues")},
+	{"who comes overtakes who waits", queues + ".Acquire", always(`in.urgent.Len() == 0`), unitTest(admissionDir, "TestQueues")},
+	{"a server is asked that is to be left alone", queues + ".Acquire", never(`w.Now.Before(in.until)`), unitTest(admissionDir, "TestServerThatIsLeftAlone")},
+	{"the pacer forgets the place of a request", pacer + ".Take", remove(`p.waiting[request] = at`), unitTest(admissionDir, "TestPacerGivesTurnsInOrder")},
+	{"a turn ends with the request that leaves", pacer + ".leave", remove(`p.grantNext(l, now)`), unitTest(admissionDir, "TestPacerLeavesNoGapBehind")},
+	{"what is exempt waits", pacer + ".Take", never(`p.exempt[request]`), unitTest(admissionDir, "TestPacerLetsThroughWhatIsExempt")},
+	{"a request that is woken early loses its turn", pacer + ".Take", remove(`case at != nil && l.granted == at:`), unitTest(admissionDir, "TestPacerGivesTurnsInOrder")},
+
+	// Some namespaces alone
+	{"a namespace is missing in a list of all", scopeDir + ".oneByOne.List", replace(`all = append(all, items...)`, `all = items`), unitTest(scopeDir, "TestOneByOne")},
+	{"a list is as new as its last part", scopeDir + ".oneByOne.List", replace(`isOlder(part.GetResourceVersion(), oldest)`, `isOlder(oldest, part.GetResourceVersion())`), unitTest(scopeDir, "TestListOfAllIsAsOldAsItsFirstPart")},
+	{"a right that was lost is not noticed", scopeDir + ".grants.check", always(`had && !all`), unitTest(scopeDir, "TestGrants")},
+	{"not knowing is a reason to stop", scopeDir + ".grants.check", remove(`if had {…}`), unitTest(scopeDir, "TestGrants")},
+	{"a namespace is worked in without a right", scopeDir + ".grants.check", always(`err == nil`), unitTest(scopeDir, "TestGrants")},
+
+	// The client of Reporter
+	{"the breaker never closes", reporterDir + ".outage.end", replace(`o.cause, o.answered = nil, now`, `o.answered = now`), clientTest("TestDownAndUp")},
+	{"the breaker closes for an error of the server's", reporterDir + ".transport.exchange", always(`response.StatusCode < http.StatusInternalServerError`), clientTest("TestProbes")},
+	{"the breaker opens for old news", reporterDir + ".outage.begin", never(`o.answered.After(sent)`), clientTest("TestOldSilence")},
+	{"the breaker holds who has more patience", reporterDir + ".outage.held", never(`o.cause.within > 0 && o.cause.within < timeout`), clientTest("TestOutageOfATimeout")},
+	{"the breaker opens for who gives up early", reporterDir + ".transport.exchange", never(`ctx.Err() != nil`), clientTest("TestNoOutage")},
+	{"a pause never ends", reporterDir + ".pause.hold", replace(`!now.Before(p.until)`, `p.until.IsZero()`), clientTest("TestPause")},
+	{"more is sent than a server still takes", reporterDir + ".allowance.take", never(`now.Before(l.renewal) && l.left <= l.underWay`), clientTest("TestAllowance")},
+	{"urgency is ignored for a request", reporterDir + ".transport.send", replace(`urgent := IsUrgent(ctx)`, `urgent := false`), clientTest("TestUrgentLogin")},
+	{"whoever answers 401 refuses the credentials", reporterDir + ".answer.asError", never(`!isCode(body.Code) && !a.isShortText()`), clientTest("TestAnswers")},
+	{"an unreadable tenant is none", reporterDir + ".tenantOf", replace(`if json.Unmarshal(claim, &id) != nil || id == nil || clean(*id) != *id {…}`, `if json.Unmarshal(claim, &id) != nil || id == nil || clean(*id) != *id { return Tenant{Readable: true} }`), clientTest("TestTenantID")},
 	{"a refused token is kept", reporterDir + ".session.drop", remove(`if s.token == refused {…}`), clientTest("TestRefusedToken")},
-	{"no retry with a fresh token", reporterDir + ".Client.call", never(`c.session.drop(token)`), clientTest("TestRefusedToken")},
+	{"no retry with a fresh token", reporterDir + ".Client.call", always(`!a.tokenRefused`), clientTest("TestRefusedToken")},
+	{"a token is used to its very end", reporterDir + ".session.current", replace(`time.Until(s.token.Expiry) < renewal(s.token)`, `time.Until(s.token.Expiry) < 0`), clientTest("TestTokenIsRenewed")},
 	{"an id that is not canonical is sent", reporterDir + ".Client.callConnection", replace(`!canonicalUUID.MatchString(id)`, `id == ""`), clientTest("TestOnlyCanonicalIDsAreSent")},
-	{"another connection is taken for the one asked for", reporterDir + ".Client.Get", never(`object.ID != id`), clientTest("TestGetBelievesNoOtherBody")},
-	{"a deletion that took another's place is not remembered", reconciler + ".connectionEvents", replace(`!e.ObjectNew.DeletionTimestamp.IsZero()`, `!e.ObjectNew.DeletionTimestamp.IsZero() && e.ObjectOld.DeletionTimestamp.IsZero()`), scene("TestDeletionIsRememberedOfAResourceThatTookAnothersPlace")},
+	{"a token is repeated in a text", reporterDir + ".answer.clean", remove(`for _, secret := range a.secrets {…}`), clientTest("TestTokenIsNotRepeated")},
+	{"the operator speaks to its own machine", reporterDir + ".Network.allows", replace(`return n.AllowLoopback`, `return true`), clientTest("TestAddressesAreRefused")},
+	{"the operator speaks to link-local addresses", reporterDir + ".Network.allows", never(`address.IsLinkLocalUnicast()`), clientTest("TestAddressesAreRefused")},
+	{"what nobody uses is kept", reporterDir + ".Pool.release", always(`shared.users > 0`), clientTest("TestNothingGrowsWithChurn")},
+	{"what a user used just before is forgotten", reporterDir + ".Pool.register", replace(`default:`, "default:\nshared.users++\np.release(u.current)\nu.current = shared"), clientTest("TestOldAndNewVersionsDoNotThrash")},
 }
