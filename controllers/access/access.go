@@ -236,7 +236,7 @@ func (a *Accessor) readSecret(ctx context.Context, namespace, name string, value
 	var secret corev1.Secret
 	err = a.cached.Get(ctx, key, &secret)
 	if apierrors.IsNotFound(err) {
-		if err := a.checkMark(ctx, a.liveSince(time.Time{}), key); err != nil {
+		if err := a.checkMark(ctx, a.liveSince(time.Now()), key); err != nil {
 			return "", err
 		}
 		return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or marked, and is read in a moment", name)

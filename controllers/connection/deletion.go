@@ -48,7 +48,8 @@ func (r *Reconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.Reporte
 		return ctrl.Result{}, err
 	}
 	d := &deletion{Reconciler: r, rc: rc, base: rc.DeepCopy(), to: to, waited: decision.WaitedForReporter(rc, time.Now())}
-	rc.Status.ObservedIn = cmp.Or(record.seenIn, rc.Status.ObservedIn) // an earlier pass may have seen it and written nothing
+	// An earlier pass may have seen it and written nothing.
+	rc.Status.ObservedIn, rc.Status.Connection = cmp.Or(record.seenIn, rc.Status.ObservedIn), cmp.Or(record.shown, rc.Status.Connection)
 	grounds, err := d.cachedGrounds(ctx)
 	if err != nil {
 		return ctrl.Result{}, err
@@ -256,7 +257,7 @@ func (d *deletion) confirmAbsence(ctx context.Context, place v1alpha1.ObservedIn
 
 // noteMove notes that the connection is shown in another place than it was seen in before, if it was.
 func (d *deletion) noteMove(before *v1alpha1.ObservedIn, place v1alpha1.ObservedIn) {
-	d.records.update(d.rc.UID, func(r *record) { r.seenIn = &place }) // until the cache shows it
+	d.records.update(d.rc.UID, func(r *record) { r.seenIn, r.shown = &place, d.rc.Status.Connection }) // until the cache shows it
 	if before == nil || before.MayBe(place) {
 		return
 	}

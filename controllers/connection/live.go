@@ -45,8 +45,11 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 	if verdict.Status != "" {
 		setCondition(rc, v1alpha1.ConditionReady, verdict.Status, verdict.Block)
 	}
-	retryIn := verdict.RetryIn
-	if !decision.IsSettled(rc) {
+	var retryIn time.Duration
+	if verdict.Status == "" && !isWhereItLeads(base, to) {
+		verdict.RetryIn = unverifiedDelay
+	}
+	if retryIn = verdict.RetryIn; !decision.IsSettled(rc) || !isWhereItLeads(rc, to) {
 		var waiting bool
 		if retryIn, waiting = r.waitForReporter(rc, to, verdict.Block); !waiting {
 			return ctrl.Result{RequeueAfter: decision.MinDelay}, nil
@@ -56,6 +59,15 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 		retryIn = r.CheckInterval
 	}
 	return r.patchStatus(ctx, base, rc, r.jitter(retryIn))
+}
+
+// unverifiedDelay is how soon a connection is looked up again that was found elsewhere than its endpoint leads now, and could not be looked
+// up there: its claim counts only when it was.
+const unverifiedDelay = 10 * time.Second
+
+// isWhereItLeads says whether the connection was last seen in the Reporter that the endpoint leads to now, as far as it leads anywhere.
+func isWhereItLeads(rc *v1alpha1.ReporterConnection, to access.Target) bool {
+	return to.Client == nil || rc.Status.ObservedIn == nil || rc.Status.ObservedIn.URL == to.Client.URL()
 }
 
 // ensureFinalizer makes the finalizer say what the deletion policy says, before anything is asked of Reporter: from then on

@@ -38,8 +38,9 @@ type record struct {
 	since time.Time
 	// sent says that a DELETE was sent which may have been carried out, although no answer said so; deleted, that one was.
 	sent, deleted bool
-	// seenIn is where Reporter was found to have the connection just before its deletion.
+	// seenIn is where Reporter was found to have the connection just before its deletion, and shown what it showed of it.
 	seenIn *v1alpha1.ObservedIn
+	shown  *v1alpha1.ObservedConnection
 	// unverifiedSince is when the deletion was first held for a claim that was not looked up, zero if it never was.
 	unverifiedSince time.Time
 	// released says that the finalizer is gone, although the cache may show it for a moment longer.

@@ -124,7 +124,7 @@ func (r *Reconciler) wakeClaims(ctx context.Context, changed *v1alpha1.ReporterC
 				r.lookups.Exempt(kube.RequestFor(other))
 				enqueue(q, other, true)
 			}
-		case gone && isDuplicate(other) && other.Status.ObservedIn != nil && oldestBefore(other, all.Items) == nil:
+		case isDuplicate(other) && other.Status.ObservedIn != nil && oldestBefore(other, all.Items) == nil:
 			enqueue(q, other, true)
 		}
 	}

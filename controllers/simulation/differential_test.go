@@ -162,7 +162,11 @@ func (h *history) shown(soon bool) map[string]string {
 			said := []string{"finalizers " + strings.Join(slices.Sorted(slices.Values(object.GetFinalizers())), " ")}
 			switch o := object.(type) {
 			case *v1alpha1.ReporterConnection:
-				said = append(said, conditionsIn(o.Status.Conditions))
+				conditions := conditionsIn(o.Status.Conditions)
+				if h.hasUnknowable(o) {
+					conditions = strings.Replace(conditions, "Duplicate", "Available", 1)
+				}
+				said = append(said, conditions)
 				if in := o.Status.ObservedIn; in != nil && apimeta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.ConditionReady) {
 					said = append(said, "observed in "+in.URL+" "+in.TenantID)
 				}
@@ -179,6 +183,16 @@ func (h *history) shown(soon bool) map[string]string {
 		all["connection "+id] = fmt.Sprintf("alive %t", h.alive(id))
 	}
 	return all
+}
+
+// hasUnknowable says whether a claim elsewhere cannot be looked up now: what it was shown before makes a duplicate of another, and a fresh
+// operator cannot know of it.
+func (h *history) hasUnknowable(rc *v1alpha1.ReporterConnection) bool {
+	return slices.ContainsFunc(h.api.list(connectionKind), func(object client.Object) bool {
+		other := object.(*v1alpha1.ReporterConnection)
+		return other.Namespace != rc.Namespace && other.Spec.ConnectionID == rc.Spec.ConnectionID && other.DeletionTimestamp.IsZero() &&
+			!apimeta.IsStatusConditionTrue(other.Status.Conditions, v1alpha1.ConditionReady)
+	})
 }
 
 func conditionsIn(conditions []metav1.Condition) string {

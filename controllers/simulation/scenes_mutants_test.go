@@ -188,7 +188,7 @@ func TestClaimBehindManyOthersIsNotOverlooked(t *testing.T) {
 		h.wait(time.Minute)
 		h.delete(deleted)
 		h.wait(5 * time.Minute)
-		expect(t, "the resource", h.reason(deleted), "ClaimUnverified")
+		expect(t, "the resource", h.reason(deleted), "gone")
 		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
 	})
 }
