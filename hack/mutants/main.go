@@ -147,7 +147,8 @@ func (k killer) kill(broken mutated) (how string, err error) {
 	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
 		return "", err
 	}
-	arguments := slices.Concat([]string{"test", "-count=1", "-vet=off", "-overlay", filepath.Join(dir, "overlay.json"), "./" + k.pkg, "-run", k.run}, k.args)
+	// Without debug information, as most of the time is spent on linking.
+	arguments := slices.Concat([]string{"test", "-count=1", "-vet=off", "-ldflags=-w", "-overlay", filepath.Join(dir, "overlay.json"), "./" + k.pkg, "-run", k.run}, k.args)
 	output, err := exec.CommandContext(context.Background(), "go", arguments...).CombinedOutput() //nolint:gosec // arguments of our own
 	var exit *exec.ExitError
 	switch {

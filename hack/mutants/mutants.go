@@ -95,7 +95,7 @@ var mutants = []mutant{
 	{"the cache is believed about where a claim leads", accessor + ".LeadsTo", remove(`if errors.As(err, &o) {…}`), scene("TestClaimCountsThoughItsEndpointIsNotInTheCacheYet")},
 	{"claims hold without a time limit", record + ".isPatient", always(`now.Sub(r.unverifiedSince) < claimPatience`), scene("TestUnverifiedClaimsHoldADeletionForTenMinutesInAll")},
 	{"patience begins with the deletion", record + ".unverified", replace(`r.unverifiedSince = now`, `r.unverifiedSince = r.since`), scene("TestPatienceWithUnverifiedClaimsBeginsWithTheFirst")},
-	{"there is patience with each claim by itself", record + ".unverified", always(`r.unverifiedSince.IsZero()`), scene("TestClaimsThatAreMadeAnewHoldADeletionForTenMinutesInAll")},
+	{"there is patience with each claim by itself", record + ".unverified", always(`r.unverifiedSince.IsZero()`), scene("TestUnverifiedClaimsHoldADeletionForTenMinutesInAll")},
 	{"an heir is not held before it inherits", deletion + ".handOver", never(`successor.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), scene("TestHeirIsHeldBeforeItInherits")},
 
 	// Brakes
@@ -125,6 +125,8 @@ var mutants = []mutant{
 	{"the Secret of a deleted endpoint is not pending", secrets + ".usageOf", never(`!endpoint.DeletionTimestamp.IsZero()`), scene("TestSecretOfADeletedEndpointStays")},
 	{"an endpoint that retains needs its Secret", secrets + ".usageOf", never(`endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), scene("TestEndpointThatRetainsNeedsNoSecret")},
 	{"Secrets that lost their mark unseen are not swept", secrets + ".OnQueue", remove(`q.Add(sweep)`), scene("TestSecretThatLostItsMarkWhileTheOperatorWasDownCanBeDeleted")},
+	{"a RoleBinding goes although something is held by it", protectionDir + ".RoleBindingReconciler.usageOf", replace(`usage.Needed = true`, `usage.Needed = false`), unitTest(protectionDir, "TestRoleBindingIsHeldForWhatIsHeld")},
+	{"nobody is warned of the release of a RoleBinding", protectionDir + ".RoleBindingReconciler.Reconcile", remove(`if stillInUse {…}`), unitTest(protectionDir, "TestRoleBindingIsHeldForWhatIsHeld")},
 
 	// Writes
 	{"writes overwrite what others wrote", kubeDir + ".patchMetadata", replace(`client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`), unitTest(kubeDir, "TestDropFinalizer")},
@@ -147,6 +149,8 @@ var mutants = []mutant{
 	{"waiting grows too fast", decisionDir + ".Proportional", replace(`waited / 8`, `waited / 2`), tableTest("TestProportional")},
 	{"what Reporter's silence says replaces what was found", decisionDir + ".JudgeLive", never(`traits.Shared && l.Settled`), tableTest("TestJudgeLive")},
 	{"another resource of the same name is no change", kubeDir + ".Changed", never(`before.GetUID() != after.GetUID()`), scene("TestAnotherResourceOfTheSameNameIsAChange")},
+	{"a claim wakes deletions that it cannot release", decisionDir + ".MayRelease", replace(`return !gone && in != nil && seen != nil && in.MayBe(*seen)`, `return !gone`), tableTest("TestMayRelease")},
+	{"a claim that goes wakes nobody who waits for it", decisionDir + ".MayRelease", remove(`if readyReason(deleted) == v1alpha1.ReasonClaimUnverified {…}`), tableTest("TestMayRelease")},
 	{"a stripped finalizer wakes nobody", reconciler + ".connectionChanged", replace(`stripped || kube.Changed(before, after)`, `stripped && kube.Changed(before, after) || kube.Changed(before, after)`), scene("TestStrippedFinalizerIsPutBackAtOnce")},
 	{"new labels wake nobody", reconciler + ".NamespaceEvents", never(`!reflect.DeepEqual(e.ObjectOld.Labels, e.ObjectNew.Labels)`), scene("TestNewLabelsOfANamespaceWakeItsConnections")},
 	{"new contents of a Secret wake nobody", accessDir + ".SecretEvents", never(`!reflect.DeepEqual(e.ObjectOld.Data, e.ObjectNew.Data)`), scene("TestNewContentsOfASecretWakeItsUsers")},
