@@ -46,6 +46,7 @@ var _ = Describe("An administrator", Ordered, func() {
 
 	It("is told what a flag is missing", func(ctx context.Context) {
 		restartOperator(ctx, "--use-proxy-from-environment")
+		ending = true
 		Eventually(ctx, operator.Done()).Should(BeClosed())
 		Expect(operatorLog()).To(ContainSubstring("--use-proxy-from-environment needs --allowed-endpoint-hosts"))
 	})

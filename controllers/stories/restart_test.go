@@ -121,6 +121,7 @@ var _ = Describe("An operator that is told to end", func() {
 		Eventually(ctx, func() int { return s.asked(http.MethodDelete, id) }).Should(Equal(1))
 
 		DeferCleanup(func(ctx context.Context) { restartOperator(ctx) })
+		ending = true
 		operator.Terminate()
 		Eventually(ctx, operatorLog).Should(ContainSubstring("Shutdown signal received, waiting for all workers to finish"))
 		close(proceed)

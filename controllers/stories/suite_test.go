@@ -35,6 +35,8 @@ func TestStories(t *testing.T) {
 var (
 	world    *testenv.World
 	operator *testenv.Process
+	// ending says that the story has the operator end.
+	ending bool
 	// logs are the paths of what each operator logged, the last one's at the end.
 	logs []string
 )
@@ -66,12 +68,14 @@ func startOperator(ctx context.Context, args ...string) {
 	output, err := os.Create(path)
 	Expect(err).NotTo(HaveOccurred())
 	logs = append(logs, path)
+	ending = false
 	operator, err = world.StartOperator(ctx, output, args...)
 	Expect(errors.Join(err, output.Close())).To(Succeed(), "the process has its own handle")
 }
 
 // killOperator kills the operator. The story may start it again; where it does not come to that, it is started when the story ends.
 func killOperator() {
+	ending = true
 	operator.Kill()
 	DeferCleanup(func(ctx context.Context) {
 		if hasEnded(operator) {
@@ -113,6 +117,16 @@ func allLogs() (string, error) {
 	}
 	return all.String(), nil
 }
+
+// The operator does not end by itself. Where it did, that fails the story it did it in, and no other.
+var _ = AfterEach(func(ctx context.Context) {
+	if hasEnded(operator) && !ending {
+		log, err := operatorLog()
+		startOperator(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Fail("The operator has ended by itself. Its log ends with:\n" + log[max(0, len(log)-2<<10):])
+	}
+})
 
 var _ = ReportAfterEach(func(report SpecReport) {
 	if !report.Failed() || len(logs) == 0 {
