@@ -150,8 +150,8 @@ type ObservedIn struct {
 
 // MayBe says whether two places can be the same: the same Reporter, and the same tenant as far as that is known. A connection that is
 // shown in both is one and the same.
-func (o ObservedIn) MayBe(other ObservedIn) bool {
-	return o.URL == other.URL && (o.TenantID == other.TenantID || o.Credentials != "" || other.Credentials != "")
+func (in *ObservedIn) MayBe(other ObservedIn) bool {
+	return in.URL == other.URL && (in.TenantID == other.TenantID || in.Credentials != "" || other.Credentials != "")
 }
 
 // ReporterConnection claims one database connection in Reporter. Deleting the resource soft-deletes the connection, as soon

@@ -48,13 +48,14 @@ func (a *Accessor) liveSince(notBefore time.Time) client.Reader {
 	return confirmingReader{a.live, &a.reads, notBefore}
 }
 
-// Obstacle is an error for what keeps Reporter from being asked and that a user can mend.
-type Obstacle struct{ decision.Outcome }
+// ObstacleError is an error for what keeps Reporter from being asked and that a user can mend.
+type ObstacleError struct{ decision.Outcome }
 
-func (o *Obstacle) Error() string { return o.Detail }
+// Error is the detail of the outcome.
+func (o *ObstacleError) Error() string { return o.Detail }
 
 func obstacle(reason, format string, args ...any) error {
-	return &Obstacle{decision.Outcome{Reason: reason, Detail: fmt.Sprintf(format, args...)}}
+	return &ObstacleError{decision.Outcome{Reason: reason, Detail: fmt.Sprintf(format, args...)}}
 }
 
 // Target is how a connection is reached right now.
@@ -95,7 +96,7 @@ func (a *Accessor) Confirm(ctx context.Context, rc *v1alpha1.ReporterConnection,
 		return to, err
 	}
 	for _, name := range to.Endpoint.SecretNames() {
-		var o *Obstacle
+		var o *ObstacleError
 		if err := a.checkMark(ctx, live, client.ObjectKey{Namespace: to.Endpoint.Namespace, Name: name}); errors.As(err, &o) {
 			to.Client, to.Obstacle = nil, o.Outcome
 		} else if err != nil {
@@ -111,7 +112,7 @@ func (a *Accessor) target(ctx context.Context, reader client.Reader, rc *v1alpha
 	if to.Endpoint, err = a.endpointFor(ctx, reader, rc); err == nil {
 		to.Client, to.credentials, err = a.clientFor(ctx, to.Endpoint)
 	}
-	var o *Obstacle
+	var o *ObstacleError
 	if errors.As(err, &o) {
 		to.Obstacle = o.Outcome
 		return to, nil
@@ -123,7 +124,7 @@ func (a *Accessor) target(ctx context.Context, reader client.Reader, rc *v1alpha
 // believed where it shows that the endpoint leads here, which keeps the connection. Anything else is read live, so that no claim is
 // dismissed because a cache is late.
 func (a *Accessor) LeadsTo(ctx context.Context, claim *v1alpha1.ReporterConnection, here string, notBefore time.Time) (string, error) {
-	var o *Obstacle
+	var o *ObstacleError
 	endpoint, err := a.endpointFor(ctx, a.cached, claim)
 	if errors.As(err, &o) || err == nil && reporter.CanonicalURL(string(endpoint.Spec.URL)) != here {
 		endpoint, err = a.endpointFor(ctx, a.liveSince(notBefore), claim)
@@ -137,7 +138,7 @@ func (a *Accessor) LeadsTo(ctx context.Context, claim *v1alpha1.ReporterConnecti
 	return reporter.CanonicalURL(string(endpoint.Spec.URL)), nil
 }
 
-// endpointFor returns the endpoint that a connection names, if it allows the connection's namespace. The error is an *Obstacle where a
+// endpointFor returns the endpoint that a connection names, if it allows the connection's namespace. The error is an *ObstacleError where a
 // user can mend it, and the same whether the endpoint is not there or not allowed: who may not use it learns nothing of it.
 func (a *Accessor) endpointFor(ctx context.Context, reader client.Reader, rc *v1alpha1.ReporterConnection) (*v1alpha1.ReporterEndpoint, error) {
 	key := rc.EndpointKey()
@@ -187,7 +188,7 @@ func (a *Accessor) Allows(ctx context.Context, reader client.Reader, endpoint *v
 	}
 }
 
-// ClientFor returns a client for the Reporter of an endpoint. The error is an *Obstacle where a user can mend it.
+// ClientFor returns a client for the Reporter of an endpoint. The error is an *ObstacleError where a user can mend it.
 func (a *Accessor) ClientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (*reporter.Client, error) {
 	c, _, err := a.clientFor(ctx, endpoint)
 	return c, err
@@ -255,7 +256,7 @@ func (a *Accessor) readSecret(ctx context.Context, namespace, name string, value
 	return hex.EncodeToString(digest.Sum(nil)[:4]), nil
 }
 
-// checkMark returns an *Obstacle where a Secret does not exist or is not marked, without reading its contents.
+// checkMark returns an *ObstacleError where a Secret does not exist or is not marked, without reading its contents.
 func (a *Accessor) checkMark(ctx context.Context, reader client.Reader, key client.ObjectKey) error {
 	var metadata metav1.PartialObjectMetadata
 	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -138,12 +138,11 @@ func (d *deletion) release(ctx context.Context, confirmed confirmation) (ctrl.Re
 // first, so that its own deletion cannot be missed.
 func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.ReporterConnection) (ctrl.Result, error) {
 	if successor.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
-		err := d.ensureFinalizer(ctx, successor)
-		if client.IgnoreNotFound(err) != nil {
-			return kube.ResultOf(err)
-		}
-		if err != nil {
+		switch err := d.ensureFinalizer(ctx, successor); {
+		case apierrors.IsNotFound(err):
 			return ctrl.Result{RequeueAfter: decision.MinDelay}, nil // look again who claims the connection
+		case err != nil:
+			return kube.ResultOf(err)
 		}
 	}
 	return d.leaveBehind(ctx, rc, trail{cause: causeHandedOver, eventType: corev1.EventTypeNormal,
@@ -161,7 +160,7 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 	}
 	defer free()
 	attempt, err := d.attempt(ctx)
-	var refused *notPermitted
+	var refused *notPermittedError
 	switch {
 	case errors.As(err, &refused):
 		return d.release(ctx, refused.confirmation)
@@ -182,7 +181,7 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 }
 
 // attempt logs in, looks first where the connection was not seen before, and has it deleted. A token that was refused is replaced once.
-// The error is that of the API server, or a *notPermitted.
+// The error is that of the API server, or a *notPermittedError.
 func (d *deletion) attempt(ctx context.Context) (decision.Attempt, error) {
 	attempt, tokenRefused, err := d.attemptOnce(ctx)
 	if tokenRefused {
@@ -226,22 +225,22 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 	return attempt, reporter.IsTokenRefused(deleted), nil
 }
 
-// permit is asked right before a DELETE is sent. Its error is that of the API server, or a *notPermitted.
+// permit is asked right before a DELETE is sent. Its error is that of the API server, or a *notPermittedError.
 func (d *deletion) permit(ctx context.Context, place v1alpha1.ObservedIn) error {
 	confirmed := d.confirm(ctx, &place)
 	switch {
 	case confirmed.err != nil:
 		return confirmed.err
 	case confirmed.verdict.Step != decision.StepDelete:
-		return &notPermitted{confirmed}
+		return &notPermittedError{confirmed}
 	}
 	return nil
 }
 
-// notPermitted is the error of a DELETE that was not sent, as what the deletion rests on is no longer so.
-type notPermitted struct{ confirmation }
+// notPermittedError is the error of a DELETE that was not sent, as what the deletion rests on is no longer so.
+type notPermittedError struct{ confirmation }
 
-func (*notPermitted) Error() string { return "what the deletion rests on has changed" }
+func (*notPermittedError) Error() string { return "what the deletion rests on has changed" }
 
 // confirmAbsence asks whether the connection really is not there: Reporter answers the DELETE of what it does not delete in the same way,
 // and the token may have been renewed meanwhile, for another tenant.
@@ -283,8 +282,9 @@ func (d *deletion) waitInQueue(ctx context.Context, waited time.Duration) (ctrl.
 // block says in the status what the deletion waits for. It is dispatched when it can go on, if that is a matter of when Reporter can be
 // asked again.
 func (d *deletion) block(ctx context.Context, block decision.Block) (ctrl.Result, error) {
-	retryIn, waiting := block.RetryIn, true
+	retryIn := block.RetryIn
 	if !decision.TraitsOf(block.Reason).NotReportersDoing {
+		var waiting bool
 		if retryIn, waiting = d.waitForReporter(d.rc, d.to, block); !waiting {
 			return ctrl.Result{RequeueAfter: decision.MinDelay}, nil
 		}

@@ -50,7 +50,7 @@ type record struct {
 }
 
 // isPatient says whether the deletion may still be held for claims that were not looked up.
-func (r record) isPatient(now time.Time) bool {
+func (r *record) isPatient(now time.Time) bool {
 	return r.unverifiedSince.IsZero() || now.Sub(r.unverifiedSince) < claimPatience
 }
 

@@ -132,7 +132,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 
 func (r *Reconciler) check(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (decision.Outcome, error) {
 	c, err := r.Access.ClientFor(ctx, endpoint)
-	var o *access.Obstacle
+	var o *access.ObstacleError
 	switch {
 	case errors.As(err, &o):
 		return o.Outcome, nil

@@ -130,10 +130,9 @@ func (s *apiServer) restore(taken snapshot) {
 func TestAPIServerThatIsRestoredEndsTheOperator(t *testing.T) {
 	t.Run("to before the deletion", func(t *testing.T) {
 		scene(t, func(t *testing.T, h *history) {
-			taken := snapshot{}
 			deleted := h.claim("a", "deleted", h.ids[0])
 			h.settle()
-			taken = h.api.snapshot()
+			taken := h.api.snapshot()
 			end := h.homeReporter().StartTenantJob("ours", "db-0")
 			h.delete(deleted)
 			h.wait(5 * time.Minute)
@@ -149,7 +148,7 @@ func TestAPIServerThatIsRestoredEndsTheOperator(t *testing.T) {
 		scene(t, func(t *testing.T, h *history) {
 			deleted, end := h.waitingForAJob(t)
 			claim := h.claim("a", "claim", h.ids[0])
-			h.hold = func(c *call) bool { return true } // nothing is handed over meanwhile
+			h.hold = func(*call) bool { return true } // nothing is handed over meanwhile
 			taken := h.api.snapshot()
 			h.changeConnection(claim, func(rc *v1alpha1.ReporterConnection) {
 				rc.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
@@ -870,7 +869,7 @@ func TestClaimElsewhereCountsAsLongAsItsWayLeadsThere(t *testing.T) {
 		do    func(h *history)
 		alive bool
 	}{
-		"it leads there":               {"", func(h *history) {}, true},
+		"it leads there":               {"", func(*history) {}, true},
 		"its endpoint leads elsewhere": {endpointKind, func(h *history) { h.changeEndpoint(other, leadTo("elsewhere.test")) }, false},
 		"its endpoint is gone":         {endpointKind, func(h *history) { h.api.forceGone(endpointKind, other) }, false},
 		"it is being deleted":          {connectionKind, func(h *history) { h.delete(client.ObjectKey{Namespace: "b", Name: "claim"}) }, false},
@@ -909,7 +908,7 @@ func TestDelayHoldsThoughTheClocksDiffer(t *testing.T) {
 		h.changeEndpoint(defaultEndpointOfA, delay(30*time.Second))
 		deleted := h.claim("a", "deleted", h.ids[0])
 		h.settle()
-		h.hold = func(c *call) bool { return true }
+		h.hold = func(*call) bool { return true }
 		h.delete(deleted)
 		h.api.objects[connectionKind][deleted].GetDeletionTimestamp().Time = time.Now().Add(-time.Minute).Truncate(time.Second)
 		h.hold = nil

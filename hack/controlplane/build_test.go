@@ -23,8 +23,8 @@ func TestInstall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, _ := os.ReadFile(path); string(got) != content {
-			t.Errorf("got %q; want %q", got, content)
+		if got, err := os.ReadFile(path); err != nil || string(got) != content {
+			t.Errorf("got %q, %v; want %q", got, err, content)
 		}
 	}
 	wantFiles(t, filepath.Dir(path), "etcd")

@@ -160,7 +160,7 @@ func TestDeleteIsNotRepeatedByHTTP2(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.roundTripper = &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) {
+	c.roundTripper = &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) { //nolint:staticcheck // the retries of HTTP/2 are its own
 		return new(net.Dialer).DialContext(ctx, network, address)
 	}}
 	err = c.Delete(t.Context(), ledgerID, permitted)
