@@ -108,5 +108,5 @@ func (p *Process) Kill() {
 
 // signal sends a signal to the process, if it has not ended.
 func (p *Process) signal(signal os.Signal) {
-	p.command.Process.Signal(signal) //nolint:errcheck,gosec // it is our own child, so the only error is that it has ended
+	p.command.Process.Signal(signal) //nolint:errcheck // it is our own child, so the only error is that it has ended
 }

@@ -162,7 +162,7 @@ func (w *World) Stop() error {
 		return err
 	}
 	w.stopBuild()
-	w.build() //nolint:errcheck,gosec // it writes into Dir until it has ended, and fails as it was stopped
+	w.build() //nolint:errcheck // it writes into Dir until it has ended, and fails as it was stopped
 	return errors.Join(err, os.RemoveAll(w.Dir))
 }
 
