@@ -103,15 +103,14 @@ run: build ## Run the operator from this machine against the current KUBECONFIG.
 
 ##@ Test
 
-# More flags for `go test` and for Ginkgo, which runs the stories: TEST_FLAGS=-race needs a C compiler, and has the stories' operator built
-# with the race detector too.
+# More flags for `go test`, such as TEST_FLAGS=-race, which needs a C compiler.
 TEST_FLAGS ?=
 
 # The stories run in PROCS processes, each with a control plane of its own. STORY_FLAGS are more flags of Ginkgo's, such as
 # STORY_FLAGS='-v --focus=SecretNotFound'.
 PROCS ?= 2
 STORY_FLAGS ?=
-STORIES = $(GINKGO) run --procs=$(PROCS) --timeout=40m $(TEST_FLAGS) $(STORY_FLAGS)
+STORIES = $(GINKGO) run --procs=$(PROCS) --timeout=40m $(STORY_FLAGS)
 
 # What `make test` runs, in this order: cheap and telling first.
 TEST_STEPS = verify build lint controlplane test-go conformance demo

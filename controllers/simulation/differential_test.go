@@ -23,7 +23,7 @@ import (
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 )
 
-var simulationDifferential = flag.Int("simulation.differential", 300, "how many histories to compare with what a fresh operator comes to")
+var simulationDifferential = flag.Int("simulation.differential", 300/share, "how many histories to compare with what a fresh operator comes to")
 
 // The rules of the operator are not in this file. It compares what the operator has come to in a history with what a fresh one comes to
 // that finds the same, and so knows no more than that neither may depend on how it came about.

@@ -34,7 +34,7 @@ func TestSimulation(t *testing.T) {
 		}
 		return
 	}
-	first, histories := uint64(1), 3000
+	first, histories := uint64(1), 3000/share
 	if testing.Short() {
 		histories = 300
 	}

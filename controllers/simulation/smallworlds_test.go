@@ -28,7 +28,7 @@ import (
 var (
 	simulationWorld  = flag.String("simulation.world", "", "explore this small world alone")
 	simulationTape   = flag.String("simulation.tape", "", "play the one history of a small world that makes these choices, and print it")
-	simulationStates = flag.Int("simulation.states", 300, "how many states of each small world to explore at most, 0 for all")
+	simulationStates = flag.Int("simulation.states", 300/share, "how many states of each small world to explore at most, 0 for all")
 	simulationDeeper = flag.Bool("simulation.deeper", false, "have one more of each kind of misfortune befall small worlds")
 )
 
