@@ -154,6 +154,10 @@ test-unit: ## Run the tests that need no control plane: seconds.
 	@for module in $(CODE_MODULES); do echo "go -C $$module test ./..."; \
 		go -C $$module test ./... -skip '^(TestStories|TestOnControlPlane)$$' $(TEST_FLAGS) || exit; done
 
+.PHONY: test-race
+test-race: ## Run the tests of controllers and internal under the race detector, which needs a C compiler.
+	go test -race ./controllers/... ./internal/... -skip '^(TestStories|TestOnControlPlane)$$' -count=1 -timeout 40m
+
 .PHONY: test-stories
 test-stories: ## Run the stories, on a real API server.
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
