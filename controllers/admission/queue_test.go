@@ -172,6 +172,20 @@ func TestGrantDuringAReconcile(t *testing.T) {
 	})
 }
 
+func TestSlotIsKeptForWhatWasGranted(t *testing.T) {
+	atCounter(t, func(c *counter) {
+		c.sends(a, "first")
+		c.sends(a, "second")
+		c.waits(a, "third", 0)
+		c.release(a)
+		c.granted("third")
+		c.waits(a, "fourth", 0)
+		c.sends(a, "third")
+		c.release(a)
+		c.granted("fourth")
+	})
+}
+
 // The same server may be asked under different limits.
 func TestDifferentLimitsOfOneServer(t *testing.T) {
 	atCounter(t, func(c *counter) {
