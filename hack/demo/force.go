@@ -18,7 +18,7 @@ func killChildren() {
 	for {
 		for _, pid := range children() {
 			if syscall.Kill(-pid, syscall.SIGKILL) != nil { // it leads no group
-				syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck,gosec // it may have ended
+				syscall.Kill(pid, syscall.SIGKILL) //nolint:errcheck // it may have ended
 			}
 		}
 		time.Sleep(100 * time.Millisecond)

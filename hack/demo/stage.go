@@ -126,7 +126,7 @@ func (s *stage) setUp(ctx context.Context) error {
 		return err
 	}
 	if output, err := s.run(ctx, "", "wait", "--for=condition=Ready", "rep,rconn", "--all", "--timeout=60s"); err != nil {
-		s.kubectl(ctx, "", "get", "rep,rconn") //nolint:errcheck,gosec // for people; what is wrong is known
+		s.kubectl(ctx, "", "get", "rep,rconn") //nolint:errcheck // for people; what is wrong is known
 		return fmt.Errorf("waiting for the resources to be Ready: %w\n%s", err, output)
 	}
 	return s.kubectl(ctx, "", "get", "rconn")
@@ -221,7 +221,7 @@ func (s *stage) showTrouble(ctx context.Context, failed error) {
 	var late *stuck
 	if errors.As(failed, &late) {
 		for _, resource := range late.resources {
-			s.kubectl(ctx, "", "describe", "rconn", resource) //nolint:errcheck,gosec // what can be shown is shown
+			s.kubectl(ctx, "", "describe", "rconn", resource) //nolint:errcheck // what can be shown is shown
 		}
 	}
 	if log, err := os.ReadFile(s.logPath()); err == nil {

@@ -70,7 +70,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		reporter.SetProblemJSON(true)
 		return nil
 	})
-	flags.Parse(args) //nolint:errcheck,gosec // exits on errors
+	flags.Parse(args) //nolint:errcheck // exits on errors
 	if flags.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
@@ -131,7 +131,7 @@ func introduce(out io.Writer, url string, connections []reportertest.Connection)
 	for _, c := range connections {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", c.ID, c.ConfigName, c.ProductName, c.Type, c.Host)
 	}
-	table.Flush() //nolint:errcheck,gosec // where the terminal is gone, there is nobody to tell
+	table.Flush() //nolint:errcheck // where the terminal is gone, there is nobody to tell
 	first := connections[0]
 	fmt.Fprintf(out, `
 Try:
