@@ -45,6 +45,24 @@ func (p *Pacer[L, R]) OnDispatch(dispatch Dispatch[R]) {
 	p.dispatch = dispatch
 }
 
+// Begin must be called when the reconcile of a request begins, and the function it returns when it ends: a turn that had come by then, and
+// was not taken, goes to the next waiter.
+func (p *Pacer[L, R]) Begin(request R, now func() time.Time) (end func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	at := p.waiting[request]
+	if at == nil || p.lanes[at.lane].granted != at || now().Before(p.lanes[at.lane].due) {
+		return func() {}
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.waiting[request] == at {
+			p.withdraw(at, now())
+		}
+	}
+}
+
 // Take says whether it is a request's turn, which is then used up. Otherwise the request waits, and is dispatched when its turn comes.
 func (p *Pacer[L, R]) Take(in L, request R, now time.Time) bool {
 	p.mu.Lock()
@@ -96,15 +114,18 @@ func (p *Pacer[L, R]) Forget(request R, now time.Time) {
 	p.leave(request, now)
 }
 
-// leave takes a request out of its lane, whose next waiter gets the turn if it held it.
+// leave takes a request out of its lane, and its exemption with it.
 func (p *Pacer[L, R]) leave(request R, now time.Time) {
 	delete(p.exempt, request)
-	at := p.waiting[request]
-	if at == nil {
-		return
+	if at := p.waiting[request]; at != nil {
+		p.withdraw(at, now)
 	}
-	delete(p.waiting, request)
-	l := p.lane(at.lane, now)
+}
+
+// withdraw takes a turn out of its lane, whose next waiter gets it if it was granted.
+func (p *Pacer[L, R]) withdraw(at *turn[L, R], now time.Time) {
+	delete(p.waiting, at.request)
+	l := p.lanes[at.lane]
 	if at.element != nil {
 		l.waiters.Remove(at.element)
 		return

@@ -92,6 +92,28 @@ func TestPacerLeavesNoGapBehind(t *testing.T) {
 	p.takes("r", "another", true)
 }
 
+func TestPacerGivesOnATurnThatIsNotTaken(t *testing.T) {
+	p := atLanes(t)
+	reconcile := func(request string, what func()) {
+		end := p.Begin(request, func() time.Time { return p.now })
+		what()
+		end()
+	}
+	p.takes("r", "a", true)
+	p.takes("r", "b", false, "b in 1s")
+	p.takes("r", "c", false)
+	reconcile("b", func() {}) // something else woke it, before its turn
+	p.hasDispatched()
+	p.after(time.Second)
+	reconcile("b", func() { p.Exempt("b") }) // it has nothing to do now
+	p.hasDispatched("c in 0s")
+	p.takes("r", "b", true) // and is let through later all the same
+	reconcile("c", func() { p.takes("r", "c", true) })
+	reconcile("c", func() { p.takes("r", "c", false, "c in 1s") }) // a turn that begins in a reconcile is for the next one
+	p.after(time.Second)
+	p.takes("r", "c", true)
+}
+
 func TestPacerForgetsItsLanes(t *testing.T) {
 	p := atLanes(t)
 	for n := range 100 {

@@ -45,13 +45,15 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 	if verdict.Status != "" {
 		setCondition(rc, v1alpha1.ConditionReady, verdict.Status, verdict.Block)
 	}
-	var retryIn time.Duration
+	retryIn := verdict.RetryIn
 	if verdict.Status == "" && !isWhereItLeads(base, to) {
-		verdict.RetryIn = unverifiedDelay
+		retryIn = unverifiedDelay
 	}
-	if retryIn = verdict.RetryIn; !decision.IsSettled(rc) || !isWhereItLeads(rc, to) {
+	if !decision.IsSettled(rc) || !isWhereItLeads(rc, to) {
 		var waiting bool
-		if retryIn, waiting = r.waitForReporter(rc, to, verdict.Block); !waiting {
+		block := verdict.Block
+		block.RetryIn = retryIn
+		if retryIn, waiting = r.waitForReporter(rc, to, block); !waiting {
 			return ctrl.Result{RequeueAfter: decision.MinDelay}, nil
 		}
 	}

@@ -102,6 +102,8 @@ func (r *Reconciler) Recovered(identity reporter.Identity) { r.requests.Unblock(
 // Reconcile makes one pass over one resource.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	defer r.requests.Begin(req)()
+	defer r.lookups.Begin(req, time.Now)()
+	defer r.sharedWrites.Begin(req, time.Now)()
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil // the process ends: nothing is begun
 	}

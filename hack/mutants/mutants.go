@@ -176,7 +176,8 @@ var mutants = []mutant{
 	{"deletions wait behind look-ups", connectionDir + ".waiterFor", replace(`!rc.DeletionTimestamp.IsZero()`, `false`), scene("TestDeletionsGoBeforeLookUps")},
 	{"a server is asked that is to be left alone", queues + ".Acquire", never(`w.Now.Before(in.until)`), unitTest(admissionDir, "TestServerThatIsLeftAlone")},
 	{"the pacer forgets the place of a request", pacer + ".Take", remove(`p.waiting[request] = at`), unitTest(admissionDir, "TestPacerGivesTurnsInOrder")},
-	{"a turn ends with the request that leaves", pacer + ".leave", remove(`p.grantNext(l, now)`), unitTest(admissionDir, "TestPacerLetsThroughWhatIsExempt")},
+	{"a turn ends with the request that leaves", pacer + ".withdraw", remove(`p.grantNext(l, now)`), unitTest(admissionDir, "TestPacerLetsThroughWhatIsExempt")},
+	{"a turn that is not taken is kept", pacer + ".Begin", never(`p.waiting[request] == at`), unitTest(admissionDir, "TestPacerGivesOnATurnThatIsNotTaken")},
 	{"what is exempt waits", pacer + ".Take", never(`p.exempt[request]`), unitTest(admissionDir, "TestPacerLetsThroughWhatIsExempt")},
 	{"a request that is woken early loses its turn", pacer + ".Take", remove(`case at != nil && l.granted == at:`), unitTest(admissionDir, "TestPacerGivesTurnsInOrder")},
 
