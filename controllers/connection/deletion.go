@@ -158,8 +158,7 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 	if free == nil {
 		return d.waitInQueue(ctx, queuedFor)
 	}
-	defer free()
-	attempt, err := d.attempt(ctx)
+	attempt, err := d.attempt(ctx, free)
 	var refused *notPermittedError
 	switch {
 	case errors.As(err, &refused):
@@ -181,8 +180,10 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 }
 
 // attempt logs in, looks first where the connection was not seen before, and has it deleted. A token that was refused is replaced once.
-// The error is that of the API server, or a *notPermittedError.
-func (d *deletion) attempt(ctx context.Context) (decision.Attempt, error) {
+// Then the slot is free for others: what follows is the API server's to answer. The error is that of the API server, or a
+// *notPermittedError.
+func (d *deletion) attempt(ctx context.Context, free func()) (decision.Attempt, error) {
+	defer free()
 	attempt, tokenRefused, err := d.attemptOnce(ctx)
 	if tokenRefused {
 		attempt, _, err = d.attemptOnce(ctx)

@@ -320,6 +320,24 @@ func TestDeletionsGoBeforeLookUps(t *testing.T) {
 	})
 }
 
+func TestApiServerThatIsSlowKeepsNobodyFromReporter(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.MaxInFlight = 1 })
+		first, second := h.claim("a", "first", h.ids[0]), h.claim("a", "second", h.ids[1])
+		h.settle()
+		h.hold = func(c *call) bool { return isPatchOf(c, first) }
+		h.delete(first)
+		h.settle()
+		h.delete(second)
+		h.settle()
+		expect(t, "the first is there", h.exists(connectionKind, first), true)
+		expect(t, "the second is there", h.exists(connectionKind, second), false)
+		h.hold = nil
+		h.wait(time.Second)
+		expect(t, "the first is there", h.exists(connectionKind, first), false)
+	})
+}
+
 func TestStrippedFinalizerIsPutBackAtOnce(t *testing.T) {
 	sceneWith(t, bearerNoAdmission, func(t *testing.T, h *history) {
 		claim := h.claim("a", "claim", h.ids[0])

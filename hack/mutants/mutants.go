@@ -57,7 +57,7 @@ var mutants = []mutant{
 	{"the tenant is not looked at again after the confirming GET", deletion + ".confirmAbsence", always(`now == place`), scene("TestTenantIsLookedAtAgainAfterTheConfirmingGET")},
 	{"no GET before the DELETE of what was never seen", deletion + ".attemptOnce", replace(`seenIn == nil || *seenIn != place`, `seenIn != nil && *seenIn != place`), scene("TestConnectionThatWasNeverSeenIsLookedUpBeforeItsDeletion")},
 	{"no warning of a wrong id", deletion + ".deleteInReporter", replace(`corev1.EventTypeWarning`, `corev1.EventTypeNormal`), scene("TestWarningOfAWrongIDDoesNotDependOnALostAnswer")},
-	{"the finalizer is dropped before the call", deletion + ".deleteInReporter", insertBefore(`attempt, err := d.attempt(ctx)`, `if _, err := kube.DropFinalizer(ctx, d.Client, d.rc, v1alpha1.ConnectionFinalizer); err != nil { return ctrl.Result{}, err }`), simulation},
+	{"the finalizer is dropped before the call", deletion + ".deleteInReporter", insertBefore(`attempt, err := d.attempt(ctx, free)`, `if _, err := kube.DropFinalizer(ctx, d.Client, d.rc, v1alpha1.ConnectionFinalizer); err != nil { return ctrl.Result{}, err }`), simulation},
 	{"what is done is not remembered where the finalizer stays", deletion + ".attemptOnce", remove(`r.deleted = true`), scene("TestDeletionThatIsDoneIsNotRepeated")},
 
 	// Permission
@@ -169,6 +169,7 @@ var mutants = []mutant{
 	{"nobody is dispatched when Reporter answers again", queues + ".Unblock", remove(`q.grantNext(server)`), unitTest(admissionDir, "TestServerThatIsDown")},
 	{"no slot is given to the next waiter", queues + ".release", remove(`q.grantNext(server)`), scene("TestDeletionInLineThatWasNeverLookedAtWaits")},
 	{"a slot is not given back", queues + ".release", remove(`q.queue(server).inFlight--`), unitTest(admissionDir, "TestQueues")},
+	{"a deletion keeps its slot", deletion + ".attempt", remove(`defer free()`), scene("TestApiServerThatIsSlowKeepsNobodyFromReporter")},
 	{"a grant that was not used is not returned", queues + ".Begin", never(`grant != nil && q.granted[request] == grant`), unitTest(admissionDir, "TestQueues")},
 	{"more is granted than the limit allows", queues + ".grantNext", never(`in.inFlight+in.granted >= w.Limit`), unitTest(admissionDir, "TestQueues")},
 	{"who comes takes the slot that was granted to another", queues + ".Acquire", always(`in.inFlight+in.granted < w.Limit`), unitTest(admissionDir, "TestSlotIsKeptForWhatWasGranted")},
