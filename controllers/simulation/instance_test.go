@@ -407,7 +407,11 @@ var errDead = errors.New("the process has ended")
 
 // do has the scheduler carry a call out. It returns early, with the context's error, where the caller does not wait any longer.
 func (i *instance) do(ctx context.Context, c *call) (any, error) {
-	if i.dead {
+	// Who has woken by the clock alone reads and writes nothing before this lock hands over what the scheduler has done.
+	i.h.mu.Lock()
+	dead := i.dead
+	i.h.mu.Unlock()
+	if dead {
 		return nil, errDead
 	}
 	c.i = i
