@@ -32,8 +32,8 @@ func (r *Reconciler) patchStatus(ctx context.Context, base, rc *v1alpha1.Reporte
 		!r.sharedWrites.Take(rc.EndpointKey(), kube.RequestFor(rc), time.Now()) {
 		return ctrl.Result{RequeueAfter: retryIn}, nil
 	}
-	base.UID = "" // so that the patch names the UID, and fails on another resource of the same name
-	if err := r.Status().Patch(ctx, rc, client.MergeFrom(base)); err != nil {
+	// A pass that a late cache has misled, or that goes on after another process took over, says nothing any more.
+	if err := r.Status().Patch(ctx, rc, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
 		return kube.ResultOf(err)
 	}
 	log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason, "deleting", !rc.DeletionTimestamp.IsZero())

@@ -505,6 +505,27 @@ func TestStatusIsNotWrittenToAnotherResourceOfTheSameName(t *testing.T) {
 	})
 }
 
+func TestStartOfAWaitIsKeptByALateCache(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		key := h.claim("a", "ledger", h.ids[0])
+		h.settle()
+		defer h.homeReporter().Inject(reportertest.Fault{Method: http.MethodDelete, Do: reportertest.Answer(403, nil, "")})()
+		h.hold = func(c *call) bool { return strings.HasPrefix(c.what, "patch the status of ReporterConnection") }
+		h.delete(key)
+		h.settle()
+		h.blind = connectionKind
+		h.hold = nil
+		h.settle()
+		since := apimeta.FindStatusCondition(h.connection(key).Status.Conditions, v1alpha1.ConditionDeletionBlocked).LastTransitionTime
+		h.wait(2 * time.Second)
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.MaxInFlight++ })
+		h.wait(2 * time.Second)
+		h.blind = ""
+		h.wait(time.Minute)
+		expect(t, "the start of the wait", apimeta.FindStatusCondition(h.connection(key).Status.Conditions, v1alpha1.ConditionDeletionBlocked).LastTransitionTime, since)
+	})
+}
+
 func TestReleaseIsToldOnce(t *testing.T) {
 	scene(t, func(t *testing.T, h *history) {
 		deleted := h.claim("a", "deleted", h.ids[0])

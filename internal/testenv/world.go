@@ -89,7 +89,8 @@ func (w *World) start(ctx context.Context) (err error) {
 		Append("audit-policy-file", w.path("audit-policy.yaml")).
 		Append("audit-log-path", w.path("audit.log")).
 		Append("audit-log-maxsize", "100000") // MB; it must not begin anew while it is read
-	w.control.ControlPlaneStartTimeout = time.Minute // on a machine that compiles at the same time, 20 s are not enough
+	// On a machine that compiles at the same time, 20 s are not enough.
+	w.control.ControlPlaneStartTimeout, w.control.ControlPlaneStopTimeout = time.Minute, time.Minute
 	if w.config, err = w.control.Start(); err != nil {
 		return fmt.Errorf("starting the control plane: %w", err)
 	}
