@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package reporter is a client of the connections API of Lerian's Reporter, for what an operator needs of it: look a
-// connection up, soft-delete it, and see whether the service answers and accepts the credentials.
+// Package reporter is a client of the connections API of Lerian's Reporter, for what an operator needs of it: create a connection, look
+// it up, find it, change, test and soft-delete it, and see whether the service answers and accepts the credentials.
 //
 // Its errors matter most: the operator must know what an answer proves before it releases a resource. Every call returns nil for the one
 // documented success and an *Error for anything else, which the IsX functions classify. Delete returns the error of its permit as it is.
@@ -42,20 +42,8 @@ type Client struct {
 	transport
 	identity Identity
 	session  *session // nil without credentials
-}
-
-// Connection is a database connection as Reporter shows it. Texts are bounded and free of control characters. Everything but the ID is
-// there to be shown alone: what is not of the documented type is left out.
-type Connection struct {
-	ID           string
-	ProductName  string
-	ConfigName   string
-	Type         string
-	Host         string
-	Port         int32
-	DatabaseName string
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	// tests holds an element while a Test is under way.
+	tests chan struct{}
 }
 
 // URL is the base URL in the one form that compares: without a trailing slash.
@@ -106,41 +94,11 @@ func (c *Client) Get(ctx context.Context, id string) (*Connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	var object struct {
-		ID           json.RawMessage `json:"id"`
-		ProductName  json.RawMessage `json:"productName"`
-		ConfigName   json.RawMessage `json:"configName"`
-		Type         json.RawMessage `json:"type"`
-		Host         json.RawMessage `json:"host"`
-		Port         json.RawMessage `json:"port"`
-		DatabaseName json.RawMessage `json:"databaseName"`
-		CreatedAt    json.RawMessage `json:"createdAt"`
-		UpdatedAt    json.RawMessage `json:"updatedAt"`
-	}
-	if !answer.decode(http.StatusOK, &object) || valueOf[string](object.ID) != id {
+	var shown object
+	if !answer.decode(http.StatusOK, &shown) || shown.id() != id {
 		return nil, answer.asError()
 	}
-	text := func(raw json.RawMessage) string { return answer.clean(valueOf[string](raw)) }
-	return &Connection{
-		ID:           id,
-		ProductName:  text(object.ProductName),
-		ConfigName:   text(object.ConfigName),
-		Type:         text(object.Type),
-		Host:         text(object.Host),
-		Port:         int32(valueOf[uint16](object.Port)),
-		DatabaseName: text(object.DatabaseName),
-		CreatedAt:    valueOf[time.Time](object.CreatedAt),
-		UpdatedAt:    valueOf[time.Time](object.UpdatedAt),
-	}, nil
-}
-
-// valueOf reads a field of an answer, and returns the zero value where it is of another type.
-func valueOf[T any](raw json.RawMessage) T {
-	var value T
-	if json.Unmarshal(raw, &value) != nil {
-		return *new(T)
-	}
-	return value
+	return answer.connection(&shown), nil
 }
 
 // Delete soft-deletes a connection, which is final. It returns nil for the answer 204 alone. Reporter answers IsNotFound also
@@ -150,7 +108,8 @@ func valueOf[T any](raw json.RawMessage) T {
 // an error, nothing is sent and that error is returned as it is. No request is ever repeated inside a call: what was permitted once may
 // not be any more. IsTokenRefused says that a new call, with a new token, may fare better.
 func (c *Client) Delete(ctx context.Context, id string, permit func(context.Context) error) error {
-	answer, err := c.callConnection(ctx, request{method: http.MethodDelete, permit: permit}, id)
+	r := request{method: http.MethodDelete, permit: func(ctx context.Context, _ Tenant) error { return permit(ctx) }}
+	answer, err := c.callConnection(ctx, r, id)
 	if err != nil {
 		return err
 	}
@@ -194,17 +153,41 @@ func (c *Client) check(ctx context.Context) error {
 	return nil
 }
 
-// callConnection is call for the path of one connection, unless Reporter is known not to answer. Reporter deletes what a sloppy id
-// resolves to, which may not be what was meant: such a one is never sent.
+// callConnection is callUnlessOut for the path of one connection.
 func (c *Client) callConnection(ctx context.Context, r request, id string) (*answer, error) {
-	if !canonicalUUID.MatchString(id) {
-		return nil, &Error{Method: r.method, Path: clean(c.at(connectionsPath).EscapedPath()), kind: kindInvalidID, Message: "the id is not a canonical lower-case UUID; nothing was sent"}
+	var err error
+	if r.path, err = c.connectionPath(r.method, id); err != nil {
+		return nil, err
 	}
-	r.path = connectionsPath + "/" + id
-	if held := c.outage.hold(r.method, clean(c.at(r.path).EscapedPath()), c.timeout); held != nil && !IsUrgent(ctx) {
-		return nil, held // before a login that would be for nothing
+	return c.callUnlessOut(ctx, r)
+}
+
+// connectionPath returns the path of one connection. Reporter deletes what a sloppy id resolves to, which may not be what was meant:
+// such a one is never sent.
+func (c *Client) connectionPath(method, id string) (string, error) {
+	if !canonicalUUID.MatchString(id) {
+		return "", &Error{Method: method, Path: c.shownPath(connectionsPath), kind: kindInvalidID, Message: "the id is not a canonical lower-case UUID; nothing was sent"}
+	}
+	return connectionsPath + "/" + id, nil
+}
+
+// shownPath is a path of the API as an error shows it.
+func (c *Client) shownPath(path string) string { return clean(c.at(path).EscapedPath()) }
+
+// callUnlessOut is call, unless Reporter is known not to answer: then a login would be for nothing.
+func (c *Client) callUnlessOut(ctx context.Context, r request) (*answer, error) {
+	if held := c.held(ctx, r); held != nil {
+		return nil, held
 	}
 	return c.call(ctx, r)
+}
+
+// held returns why a request is held back by an outage, nil if it is not.
+func (c *Client) held(ctx context.Context, r request) error {
+	if held := c.outage.hold(r.method, c.shownPath(r.path), c.timeout); held != nil && !IsUrgent(ctx) {
+		return held
+	}
+	return nil
 }
 
 // call sends one request and reads the answer. A token that is refused is dropped, and what only reads is sent once more with the

@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,6 +32,8 @@ type Error struct {
 	Code    string
 	Title   string
 	Message string
+	// Fields are the names of the fields of the body that Reporter refuses, in order, with commas in between.
+	Fields string
 	// Err says why there was no answer. Its text is the same each time the same thing happens.
 	Err error
 	// Login says that it was the login with the Access Manager that failed, and nothing was asked of Reporter.
@@ -45,7 +49,7 @@ type Error struct {
 	tokenRefused bool
 	// foreign says that the status means a refusal, but the answer has not the form that Reporter or the Access Manager give theirs.
 	foreign bool
-	// mayHaveActed says that a DELETE was sent, and nothing that came back says that it was refused.
+	// mayHaveActed says that what acts was sent, and nothing that came back says that it was refused.
 	mayHaveActed bool
 	// heldBack says that nothing was sent, as Reporter did not answer before; paced, as it has asked to be left alone for a while.
 	heldBack, paced bool
@@ -66,15 +70,22 @@ const (
 	kindUnavailable
 	kindWrongPath
 	kindNotAllowed
+	kindNameTaken
+	kindInvalid
+	kindDatabaseUnreachable
 )
 
 // Detail returns what a person in charge of Reporter can use of the error: at most 256 printable characters, the same each time
 // the same thing happens. Reporter's own message is left out, as it may name a request or a time.
 func (e *Error) Detail() string {
+	detail := e.reason()
 	if e.Login {
-		return clean("logging in with the Access Manager: " + e.reason())
+		detail = "logging in with the Access Manager: " + detail
 	}
-	return clean(e.reason())
+	if e.Fields != "" {
+		detail += ": " + e.Fields
+	}
+	return clean(detail)
 }
 
 func (e *Error) reason() string {
@@ -120,7 +131,7 @@ func (e *Error) Error() string {
 	if e.Status != 0 {
 		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))))
 	}
-	for _, part := range []string{e.Code, e.Title, e.Message} {
+	for _, part := range []string{e.Code, e.Title, e.Message, e.Fields} {
 		if part != "" {
 			parts = append(parts, part)
 		}
@@ -138,11 +149,22 @@ func IsNotFound(err error) bool { return is(err, kindNotFound) }
 // IsJobInProgress reports 409 with the code FET-1021: jobs pending or processing read from the connection.
 func IsJobInProgress(err error) bool { return is(err, kindJobInProgress) }
 
+// IsNameTaken reports 409 with the code FET-1002 to a Create or Update: the tenant has a live connection of that configName already, of
+// whatever product.
+func IsNameTaken(err error) bool { return is(err, kindNameTaken) }
+
 // IsConflict reports a 409 of Reporter's with any other code.
 func IsConflict(err error) bool { return is(err, kindConflict) }
 
 // IsInvalidID reports 400 with the code FET-0404, or an id that was not sent because it is no canonical UUID.
 func IsInvalidID(err error) bool { return is(err, kindInvalidID) }
+
+// IsInvalid reports a 400 with any other code of Reporter's to a Create, Update or Test, or settings that were not sent as they cannot be.
+// The Fields of the Error are the ones that it names, if it does.
+func IsInvalid(err error) bool { return is(err, kindInvalid) }
+
+// IsDatabaseUnreachable reports that Reporter answered to a Test that it cannot connect to the database: 500 with that number as code.
+func IsDatabaseUnreachable(err error) bool { return is(err, kindDatabaseUnreachable) }
 
 // IsUnauthorized reports a 401 in the form of Reporter's own, which is a short plain text or JSON with a code, and 431: the token is too
 // long for Reporter, which takes about 4 KB. Of a login, it reports a 400, 401 or 403 in the form of the Access Manager's own, which is
@@ -172,7 +194,8 @@ func IsWrongPath(err error) bool { return is(err, kindWrongPath) }
 // IsNotAllowed reports that the host has an address which is never spoken to, so that nothing was sent.
 func IsNotAllowed(err error) bool { return is(err, kindNotAllowed) }
 
-// MayHaveActed reports that Reporter may have carried a DELETE out although the answer does not say so: there was none, or an odd one.
+// MayHaveActed reports that Reporter may have carried a Delete, Create or Update out, or may yet, although the answer does not say so:
+// there was none, or an odd one. Of a Create or Update, only a status from 400 to 499 in the form of Reporter's own is none.
 func MayHaveActed(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.mayHaveActed
@@ -210,7 +233,6 @@ func RetryAfter(err error) time.Duration {
 // meaning.
 func (a *answer) asError() *Error {
 	e := &Error{Method: a.method, Path: a.path, Status: a.status}
-	e.mayHaveActed = a.method == http.MethodDelete && (a.status < 400 || a.status >= 500)
 	if e.retryAfter = parseRetryAfter(a.header.Get("Retry-After"), serverTime(a.header, a.received)); e.retryAfter > 0 {
 		e.until = a.received.Add(min(e.retryAfter, maxPause))
 	}
@@ -220,12 +242,14 @@ func (a *answer) asError() *Error {
 		Message string          `json:"message"`
 		Detail  string          `json:"detail"` // in place of message in application/problem+json
 	}
+	isChange := a.acts && a.method != http.MethodDelete
 	numeric := false
 	if a.status >= 400 && a.decodeBody(&body) {
 		if e.Code, numeric = a.parseCode(body.Code); e.Code != "" {
 			e.Title, e.Message = a.clean(body.Title), a.clean(body.Message+body.Detail)
 		}
 	}
+	e.mayHaveActed = a.acts && (a.status < 400 || a.status >= 500 || isChange && !a.isRefusal(body.Code))
 	switch {
 	case a.status == http.StatusNotFound && e.Code == "FET-1001":
 		e.kind = kindNotFound
@@ -233,15 +257,19 @@ func (a *answer) asError() *Error {
 		e.kind = kindWrongPath
 	case a.status == http.StatusConflict && e.Code == "FET-1021":
 		e.kind = kindJobInProgress
+	case a.status == http.StatusConflict && e.Code == "FET-1002" && isChange:
+		e.kind = kindNameTaken
 	case a.status == http.StatusConflict && e.Code != "":
 		e.kind = kindConflict
 	case a.status == http.StatusBadRequest && e.Code == "FET-0404":
 		e.kind = kindInvalidID
+	case a.status == http.StatusBadRequest && isCode(body.Code) && isChange:
+		e.kind, e.Fields = kindInvalid, a.fields()
 	case a.status == http.StatusRequestHeaderFieldsTooLarge:
 		e.kind = kindUnauthorized
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
 		switch {
-		case !isCode(body.Code) && !a.isShortText():
+		case !a.isRefusal(body.Code):
 			e.foreign = true
 		case a.status == http.StatusForbidden:
 			e.kind = kindForbidden
@@ -294,6 +322,29 @@ const maxShortText = 64
 func (a *answer) isShortText() bool {
 	text := strings.TrimSpace(string(a.body))
 	return a.mediaType() == "text/plain" && text != "" && len(text) <= maxShortText && printable(text) == text && !strings.ContainsAny(text, "<>{}")
+}
+
+// isRefusal says whether an answer with a status from 400 to 499 is Reporter's own in form, by the code in it.
+func (a *answer) isRefusal(code json.RawMessage) bool {
+	isPlain := a.status == http.StatusUnauthorized || a.status == http.StatusForbidden
+	return isCode(code) || isPlain && a.isShortText()
+}
+
+// fields returns the names of the fields that an error is about: the keys of fields, or in application/problem+json the locations of
+// errors.
+func (a *answer) fields() string {
+	var body struct {
+		Fields json.RawMessage `json:"fields"`
+		Errors json.RawMessage `json:"errors"`
+	}
+	_ = a.decodeBody(&body) // or nothing is in it
+	named := valueOf[map[string]json.RawMessage](body.Fields)
+	names := slices.Collect(maps.Keys(named))
+	for _, one := range valueOf[[]struct{ Location string }](body.Errors) {
+		names = append(names, strings.TrimPrefix(one.Location, "body."))
+	}
+	slices.Sort(names)
+	return a.clean(strings.Join(slices.Compact(names), ", "))
 }
 
 // isCode says whether a field holds what Reporter and the Access Manager send as a code, fit to be shown or not.

@@ -33,6 +33,9 @@ var kinds = []struct {
 	{"Unavailable", reporter.IsUnavailable},
 	{"WrongPath", reporter.IsWrongPath},
 	{"NotAllowed", reporter.IsNotAllowed},
+	{"NameTaken", reporter.IsNameTaken},
+	{"Invalid", reporter.IsInvalid},
+	{"DatabaseUnreachable", reporter.IsDatabaseUnreachable},
 }
 
 // kindOf names every kind that the error claims to be, which must be one at most.
@@ -61,7 +64,8 @@ func expectError(t *testing.T, err error, kind, text string) {
 	}
 }
 
-// What each answer means. It means the same whatever was asked, but for the documented successes.
+// What each answer means. It means the same whatever was asked, but for the documented successes, and for what TestAnswersToChanges and
+// TestAnswersToTests have.
 func TestAnswers(t *testing.T) {
 	const (
 		json    = "application/json"

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -144,31 +145,138 @@ func TestUrgentLogin(t *testing.T) {
 	}
 }
 
-// HTTP/2 lets a server say that it has not begun with a request, upon which Go's transport sends it again, later each time. A DELETE that
-// was permitted before is not.
-func TestDeleteIsNotRepeatedByHTTP2(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	methods := make(chan string, 100)
-	go serveRefusingStreams(listener, methods)
+// A record of a creation names the tenant that it is made in: that of the very token that is sent, whoever has logged in meanwhile.
+func TestPermissionOfACreateKnowsTheTenant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, manager, c := newRealm(t)
+		manager.AddClient("operator", "hunter2", "acme")
+		for range maxConnections {
+			c.slots <- struct{}{}
+		}
+		var asked []Tenant
+		created := make(chan error, 1)
+		go func() {
+			_, err := c.Create(t.Context(), "billing", Settings{}, func(_ context.Context, tenant Tenant) error {
+				asked = append(asked, tenant)
+				return errNotPermitted
+			})
+			created <- err
+		}()
+		synctest.Wait() // it has a token, and waits for its turn
+		manager.AddClient("operator", "hunter2", "globex")
+		c.session.drop(c.session.current())
+		if tenant, err := c.Login(t.Context()); err != nil || tenant.ID != "globex" {
+			t.Fatalf("the login gives %+v, %v", tenant, err)
+		}
+		<-c.slots
+		if err := <-created; !errors.Is(err, errNotPermitted) || !slices.Equal(asked, []Tenant{{ID: "acme", Readable: true}}) {
+			t.Errorf("it gives %v, asked with %+v", err, asked)
+		}
+	})
+}
 
-	pool := &Pool{Network: Network{AllowLoopback: true}}
-	c, err := pool.Client("endpoint", Config{BaseURL: "http://" + listener.Addr().String(), Timeout: 10 * time.Second})
-	if err != nil {
-		t.Fatal(err)
+// What is permitted now is sent within ten seconds, or given up: whoever counts from then how late Reporter may carry it out has to be
+// able to rely on that. Once it was sent, the timeout counts.
+func TestCreateIsSentInTimeOrNotAtAll(t *testing.T) {
+	untilGivenUp := func(request *http.Request) (*http.Response, error) {
+		<-request.Context().Done()
+		return nil, request.Context().Err()
 	}
-	c.roundTripper = &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) { //nolint:staticcheck // the retries of HTTP/2 are its own
-		return new(net.Dialer).DialContext(ctx, network, address)
-	}}
-	err = c.Delete(t.Context(), ledgerID, permitted)
-	if !errors.Is(err, errNotBegun) || !IsUnavailable(err) || c.Outage() != nil {
-		t.Errorf("it gives %v, and the breaker says %v", err, c.Outage())
+	for name, test := range map[string]struct {
+		permit       time.Duration
+		roundTrip    func(*http.Request, *httptrace.ClientTrace) (*http.Response, error)
+		took         time.Duration
+		text         string
+		mayHaveActed bool
+		attempts     int
+	}{
+		"permission takes long": {9 * time.Second, func(request *http.Request, _ *httptrace.ClientTrace) (*http.Response, error) {
+			return untilGivenUp(request)
+		},
+			10 * time.Second, "the request could not be sent within 10s", false, 1},
+		"permission takes too long": {10 * time.Second, func(request *http.Request, _ *httptrace.ClientTrace) (*http.Response, error) {
+			return untilGivenUp(request)
+		},
+			10 * time.Second, "the request could not be sent within 10s", false, 0},
+		"dialling hangs": {0, func(request *http.Request, _ *httptrace.ClientTrace) (*http.Response, error) {
+			return untilGivenUp(request)
+		},
+			10 * time.Second, "the request could not be sent within 10s", false, 1},
+		"writing hangs": {0, func(request *http.Request, trace *httptrace.ClientTrace) (*http.Response, error) {
+			trace.GotConn(httptrace.GotConnInfo{})
+			return untilGivenUp(request)
+		}, 10 * time.Second, "the request could not be sent within 10s", true, 1},
+		"the answer hangs": {9 * time.Second, func(request *http.Request, trace *httptrace.ClientTrace) (*http.Response, error) {
+			trace.GotConn(httptrace.GotConnInfo{})
+			trace.WroteRequest(httptrace.WroteRequestInfo{})
+			return untilGivenUp(request)
+		}, 9*time.Second + time.Hour, "no answer within 1h0m0s", true, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, _, c := newRealm(t)
+				attempts := 0
+				c.roundTripper = roundTripFunc(func(request *http.Request) (*http.Response, error) {
+					attempts++
+					return test.roundTrip(request, httptrace.ContextClientTrace(request.Context()))
+				})
+				began := time.Now()
+				_, err := c.Create(t.Context(), "billing", Settings{}, func(context.Context, Tenant) error {
+					<-time.After(test.permit)
+					return nil
+				})
+				took := time.Since(began)
+				var e *Error
+				if !errors.As(err, &e) || !IsUnavailable(err) || e.Err == nil || e.Err.Error() != test.text || MayHaveActed(err) != test.mayHaveActed {
+					t.Errorf("it gives %v, may have acted: %t", err, MayHaveActed(err))
+				}
+				if took != test.took || attempts != test.attempts {
+					t.Errorf("it took %s and %d attempts", took, attempts)
+				}
+			})
+		})
 	}
-	if n := len(methods); n != 1 {
-		t.Errorf("%d requests were sent", n)
+}
+
+// HTTP/2 lets a server say that it has not begun with a request, upon which Go's transport sends it again, later each time. What was
+// permitted before is not.
+func TestHTTP2RepeatsNothingThatActs(t *testing.T) {
+	for name, act := range map[string]func(*Client) error{
+		"DELETE": func(c *Client) error { return c.Delete(t.Context(), ledgerID, permitted) },
+		"POST": func(c *Client) error {
+			_, err := c.Create(t.Context(), "billing", Settings{}, func(context.Context, Tenant) error { return nil })
+			return err
+		},
+		"PATCH": func(c *Client) error {
+			_, err := c.Update(t.Context(), ledgerID, Settings{}, permitted)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			methods := make(chan string, 100)
+			go serveRefusingStreams(listener, methods)
+
+			pool := &Pool{Network: Network{AllowLoopback: true}}
+			c, err := pool.Client("endpoint", Config{BaseURL: "http://" + listener.Addr().String(), Timeout: 10 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.roundTripper = &http2.Transport{AllowHTTP: true, DialTLSContext: func(ctx context.Context, network, address string, _ *tls.Config) (net.Conn, error) { //nolint:staticcheck // the retries of HTTP/2 are its own
+				return new(net.Dialer).DialContext(ctx, network, address)
+			}}
+			err = act(c)
+			if !errors.Is(err, errNotBegun) || !IsUnavailable(err) || c.Outage() != nil {
+				t.Errorf("it gives %v, and the breaker says %v", err, c.Outage())
+			}
+			if n := len(methods); n != 1 {
+				t.Errorf("%d requests were sent", n)
+			}
+		})
 	}
 }
 

@@ -58,7 +58,8 @@ type sharedReporter struct {
 	pace      pace
 	outage    *outage
 	slots     chan struct{}
-	session   *session // nil without credentials
+	tests     chan struct{} // see Client
+	session   *session      // nil without credentials
 	// loginTransport leads to the Access Manager, nil where there is none.
 	loginTransport *sharedTransport
 }
@@ -125,6 +126,7 @@ func (p *Pool) Client(userID string, config Config) (*Client, error) {
 			slots: shared.slots, outage: shared.outage, serverName: config.TLS.ServerName},
 		identity: identity,
 		session:  shared.session,
+		tests:    shared.tests,
 	}, nil
 }
 
@@ -191,6 +193,7 @@ func (p *Pool) newReporter(identity Identity, config Config, base, manager *url.
 		identity:  identity,
 		transport: p.transport(base, bundle, config.TLS.ServerName),
 		slots:     make(chan struct{}, maxConnections),
+		tests:     make(chan struct{}, 1),
 		outage: &outage{recovered: func() {
 			if p.Recovered != nil {
 				p.Recovered(identity)

@@ -149,7 +149,7 @@ func (l *accessManagerLogin) obtain(timeout time.Duration, urgent bool) (*oauth2
 	}
 	transport := l.transport
 	transport.timeout = timeout
-	answer, err := transport.send(ctx, request{method: http.MethodPost, path: loginPath, body: body, secret: l.clientSecret})
+	answer, err := transport.send(ctx, request{method: http.MethodPost, path: loginPath, body: body, secrets: []string{l.clientSecret}})
 	if err != nil {
 		var e *Error
 		if errors.As(err, &e) {

@@ -668,8 +668,8 @@ func TestConnectionsDoNotRepeatTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := reporter.Connection{ID: ledgerID, ProductName: "a-…-a", ConfigName: "…", Type: "…", Host: "….example.com", DatabaseName: "x…x"}
-	if *got != want {
-		t.Errorf("got  %+v\nwant %+v", *got, want)
+	if shown := withoutSettings(got); !reflect.DeepEqual(shown, want) {
+		t.Errorf("got  %+v\nwant %+v", shown, want)
 	}
 }
 

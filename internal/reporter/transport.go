@@ -4,9 +4,11 @@ package reporter
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net"
@@ -20,7 +22,7 @@ import (
 )
 
 const (
-	// maxBody bounds what is read of an answer. Reporter's own are below 4 KiB.
+	// maxBody bounds what is read of an answer. Reporter's own are below 4 KiB, but for its lists.
 	maxBody = 64 << 10
 
 	// maxText bounds a text that comes from outside, in runes.
@@ -48,19 +50,29 @@ type transport struct {
 type request struct {
 	method, path string
 	query        url.Values
-	token        string // sent as a bearer token
-	body         []byte // JSON
-	secret       string // a secret in the body, which no text of the answer may show
+	token        string   // sent as a bearer token
+	productName  string   // sent in a header of Reporter's, unless it is empty
+	body         []byte   // JSON
+	secrets      []string // in the body, which no text of the answer may show
+	maxBody      int64    // bounds what is read of the answer: maxBody if it is 0
 	// probe says that the request is sent in an outage too, as it is to find out whether that has ended.
 	probe bool
-	// permit is called right before the request is sent, unless it is nil. Its error keeps the request from being sent.
-	permit func(context.Context) error
+	// aside says that what comes of the request says nothing of whether the server answers, and how many requests it takes.
+	aside bool
+	// permit is called right before the request is sent, with the tenant of its token, unless it is nil. Its error keeps the request
+	// from being sent. What needs permission acts.
+	permit func(context.Context, Tenant) error
+	// sendWithin bounds the time from then to the last byte of the request, if it is not 0.
+	sendWithin time.Duration
 }
 
-// answer is a response that was read to its end, or to one byte past maxBody.
+// answer is a response that was read to its end, or to one byte past its bound.
 type answer struct {
 	method, path string
+	token        string   // what was sent as one
 	secrets      []string // what was sent and must not be shown where the body repeats it
+	acts         bool     // says that the request was one that acts
+	maxBody      int64
 	status       int
 	header       http.Header
 	body         []byte
@@ -92,6 +104,9 @@ func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 	if r.token != "" {
 		httpRequest.Header.Set("Authorization", "Bearer "+r.token)
 	}
+	if r.productName != "" {
+		httpRequest.Header.Set("X-Product-Name", r.productName)
+	}
 	if r.body != nil {
 		httpRequest.Header.Set("Content-Type", "application/json")
 	}
@@ -110,28 +125,38 @@ func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 		return nil, held
 	}
 	var a *answer
-	defer func() { t.pace.observe(a, time.Now()) }()
+	defer func() {
+		if r.aside {
+			a = nil
+		}
+		t.pace.observe(a, time.Now())
+	}()
+	asked := time.Now()
 	if r.permit != nil {
-		if err := r.permit(ctx); err != nil {
+		if err := r.permit(ctx, tenantOf(r.token)); err != nil {
 			return nil, err
 		}
 	}
 	var e *Error
-	if a, e = t.exchange(ctx, httpRequest, path); e != nil {
+	if a, e = t.exchange(ctx, r, httpRequest, path, asked); e != nil {
 		return nil, e
 	}
-	a.secrets = []string{r.token, r.secret}
 	return a, nil
 }
 
-// exchange sends the request, reads the answer, and reports to the breaker whether there was one.
-func (t *transport) exchange(ctx context.Context, httpRequest *http.Request, path string) (*answer, *Error) {
+// exchange sends the request, for which permission was asked at a time, reads the answer, and reports to the breaker whether there was one.
+func (t *transport) exchange(ctx context.Context, r request, httpRequest *http.Request, path string, asked time.Time) (*answer, *Error) {
 	sent := time.Now()
 	timed, cancel := context.WithTimeout(ctx, t.timeout)
 	defer cancel()
-	var written, repeated atomic.Bool
+	outage := t.outage
+	if r.aside {
+		outage = nil
+	}
+	// begun says that there was a connection to write to. What is written after a call has been given up, nothing tells.
+	var begun, written, repeated, late atomic.Bool
 	noAnswer := func(err error) *Error {
-		e := &Error{Method: httpRequest.Method, Path: path, kind: kindUnavailable, mayHaveActed: written.Load() && httpRequest.Method == http.MethodDelete}
+		e := &Error{Method: r.method, Path: path, kind: kindUnavailable, mayHaveActed: begun.Load() && r.permit != nil}
 		if ctx.Err() != nil { // it was not given the time to answer, which says nothing of the server
 			e.Err = ctx.Err()
 			return e
@@ -141,29 +166,45 @@ func (t *transport) exchange(ctx context.Context, httpRequest *http.Request, pat
 			return e
 		}
 		var timeout net.Error
+		e.Err = t.cause(err)
 		switch {
+		case late.Load():
+			e.within, e.Err = r.sendWithin, errNotSent
 		case errors.Is(err, errAddressRefused):
 			e.kind = kindNotAllowed
 		case errors.As(err, &timeout) && timeout.Timeout():
 			e.within = t.timeout
 		}
-		e.Err = t.cause(err)
 		if e.kind == kindUnavailable {
-			t.outage.begin(e, sent)
+			outage.begin(e, sent)
 		}
 		return e
+	}
+	if r.sendWithin > 0 {
+		left := r.sendWithin - sent.Sub(asked)
+		if left <= 0 { // asking for permission took all the time, which says nothing of the server
+			return nil, &Error{Method: r.method, Path: path, kind: kindUnavailable, Err: errNotSent}
+		}
+		defer time.AfterFunc(left, func() {
+			if !written.Load() {
+				late.Store(true)
+				cancel()
+			}
+		}).Stop()
 	}
 
 	response, err := t.roundTripper.RoundTrip(httpRequest.WithContext(httptrace.WithClientTrace(timed, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) {
 			// HTTP/2 sends a request again, later, that the server says it has not begun with. Then the permission is old.
-			if written.Load() && httpRequest.Method == http.MethodDelete {
+			if written.Load() && r.permit != nil {
 				repeated.Store(true)
 				cancel()
 			}
+			begun.Store(true)
 		},
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err == nil {
+				begun.Store(true)
 				written.Store(true)
 			}
 		},
@@ -172,19 +213,22 @@ func (t *transport) exchange(ctx context.Context, httpRequest *http.Request, pat
 		return nil, noAnswer(err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxBody+1))
+	bound := cmp.Or(r.maxBody, maxBody)
+	body, err := io.ReadAll(io.LimitReader(response.Body, bound+1))
 	if err != nil {
 		return nil, noAnswer(err)
 	}
 	if response.StatusCode < http.StatusInternalServerError {
-		t.outage.end(time.Now())
+		outage.end(time.Now())
 	}
-	return &answer{method: httpRequest.Method, path: path, status: response.StatusCode, header: response.Header, body: body, received: time.Now()}, nil
+	return &answer{method: r.method, path: path, token: r.token, secrets: append([]string{r.token}, r.secrets...), acts: r.permit != nil, maxBody: bound,
+		status: response.StatusCode, header: response.Header, body: body, received: time.Now()}, nil
 }
 
 var (
 	errAllInUse = errors.New("all connections to it are in use")
 	errNotBegun = errors.New("the server did not begin with the request")
+	errNotSent  = fmt.Errorf("the request could not be sent within %s", sendWithin)
 )
 
 // acquireSlot waits for one of the requests under way to end if there are as many as there may be.
@@ -223,7 +267,7 @@ func (a *answer) decode(status int, value any) bool {
 
 func (a *answer) decodeBody(value any) bool {
 	media := a.mediaType()
-	return (media == "application/json" || media == "application/problem+json") && len(a.body) <= maxBody && json.Unmarshal(a.body, value) == nil
+	return (media == "application/json" || media == "application/problem+json") && int64(len(a.body)) <= a.maxBody && json.Unmarshal(a.body, value) == nil
 }
 
 // mediaType returns the media type of the body without its parameters, empty if there is none that can be read.
