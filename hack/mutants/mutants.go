@@ -91,6 +91,16 @@ var mutants = []mutant{
 	{"what is compared is more precise than what is stored", reporterDir + ".answer.connection", replace(`valueOf[time.Time](raw).Truncate(time.Millisecond)`, `valueOf[time.Time](raw)`), clientTest("TestCreate")},
 	{"what is compared is what is shown", reporterDir + ".answer.connection", replace(`valueOf[*string](o.Host)`, `new(text(o.Host))`), clientTest("TestSettingsAreRaw")},
 
+	// What a list proves
+	{"a list is believed that is none", reporterDir + ".Client.page", never(`json.Unmarshal(list.Items, &items) != nil`), clientTest("TestListBelievesNoOtherPage")},
+	{"another page is believed", reporterDir + ".Client.page", never(`valueOf[int](list.Page) != page`), clientTest("TestListBelievesNoOtherPage")},
+	{"a page of fewer rows is taken for the last", reporterDir + ".Client.page", never(`valueOf[int](list.Limit) != pageLimit`), clientTest("TestListBelievesNoOtherPage")},
+	{"only first pages are looked at", reporterDir + ".Client.page", replace(`len(items) < pageLimit`, `true`), clientTest("TestListGoesThroughAllMonths")},
+	{"a list of two tenants is believed", reporterDir + ".Client.page", never(`tenantOf(answer.token) != query.Tenant`), clientTest("TestListOfOneTenant")},
+	{"the filter of the server is relied on", reporterDir + ".Query.matches", never(`value == nil || *value != q.MetadataValue`), clientTest("TestListLooksAtEachRow")},
+	{"this month is left out of a list", reporterDir + ".Query.months", replace(`now.UTC().AddDate(0, 0, 1)`, `now.UTC().AddDate(0, -1, 0)`), clientTest("TestListGoesThroughAllMonths")},
+	{"a list looks no further than a month back", reporterDir + ".Query.months", replace(`to.After(since)`, `to.After(since) && to.After(now)`), clientTest("TestListGoesThroughAllMonths")},
+
 	// Claims
 	{"claims are ignored", decisionDir + ".successorOf", never(`claim.Standing == Successor`), tableTest("TestJudgeGrounds")},
 	{"a Retain heir is preferred", decisionDir + ".successorOf", negate(`claim.Connection.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), tableTest("TestJudgeGrounds")},
