@@ -100,6 +100,10 @@ var mutants = []mutant{
 	{"the filter of the server is relied on", reporterDir + ".Query.matches", never(`value == nil || *value != q.MetadataValue`), clientTest("TestListLooksAtEachRow")},
 	{"this month is left out of a list", reporterDir + ".Query.months", replace(`now.UTC().AddDate(0, 0, 1)`, `now.UTC().AddDate(0, -1, 0)`), clientTest("TestListGoesThroughAllMonths")},
 	{"a list looks no further than a month back", reporterDir + ".Query.months", replace(`to.After(since)`, `to.After(since) && to.After(now)`), clientTest("TestListGoesThroughAllMonths")},
+	{"a database that is down opens the breaker", reporterDir + ".transport.exchange", remove(`if r.aside {…}`), clientTest("TestTestSaysNothingOfReporter")},
+	{"the answer to a test paces the rest", reporterDir + ".transport.send", remove(`if r.aside {…}`), clientTest("TestAnswersToTests")},
+	{"all connections are tested at the same time", reporterDir + ".Pool.newReporter", replace(`make(chan struct{}, 1)`, `make(chan struct{}, maxConnections)`), clientTest("TestOneTestAtATime")},
+	{"what a driver says of a database is shown", reporterDir + ".answer.asTestError", remove(`e.Message = ""`), clientTest("TestAnswersToTests")},
 
 	// Claims
 	{"claims are ignored", decisionDir + ".successorOf", never(`claim.Standing == Successor`), tableTest("TestJudgeGrounds")},

@@ -4,6 +4,7 @@ package reporter
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -49,7 +50,7 @@ func (s said) isJSON() bool {
 }
 
 // has says whether the body is an object that has the value in that field, be it one of several of the name.
-func (s said) has(field, value string) bool {
+func (s said) has(field string, value any) bool {
 	decoder := json.NewDecoder(bytes.NewReader(s.body))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
 		return false
@@ -81,8 +82,8 @@ func checkError(t *testing.T, err error, secret string) *Error {
 	if !errors.As(err, &e) {
 		t.Fatalf("%v is no *Error", err)
 	}
-	if !fit(e.Code) || !fit(e.Title) || !fit(e.Message) {
-		t.Errorf("it says what may not be shown: %q, %q, %q", e.Code, e.Title, e.Message)
+	if !fit(e.Code) || !fit(e.Title) || !fit(e.Message) || !fit(e.Fields) || !fit(e.Detail()) || strings.Contains(e.Detail(), secret) {
+		t.Errorf("it says what may not be shown: %q, %q, %q, %q", e.Code, e.Title, e.Message, e.Fields)
 	}
 	if text := e.Error(); strings.Contains(text, secret) || strings.ContainsFunc(text, unicode.IsControl) || len(text) > 4096 {
 		t.Errorf("its text may not be shown: %q", text)
@@ -118,6 +119,13 @@ var answers = []struct {
 	{503, "application/json", "Mon, 01 Jun 2026 12:00:07 GMT", `{"code":"FET-0003"}`},
 	{302, "", "", ""},
 	{431, "", "", ""},
+	{201, "application/json", "", `{"id":"019996b8-f3d1-7d2b-a192-6e91464d82fc","configName":"ledger-db","metadata":{"owner":"secret-token"},"ssl":{"mode":"require"}}`},
+	{200, "application/json", "", `{"items":[{"id":"019996b8-f3d1-7d2b-a192-6e91464d82fc","metadata":{"owner":"ours"}}],"page":1,"limit":20}`},
+	{200, "application/json", "", `{"status":"success","message":"Connection successful","latencyMs":1}`},
+	{409, "application/json", "", `{"code":"FET-1002","title":"Entity Conflict"}`},
+	{400, "application/json", "", `{"code":"FET-0402","fields":{"ssl.ca":"secret-token is required","host":7}}`},
+	{400, "application/problem+json", "", `{"code":"FET-0402","errors":[{"location":"body.port"},{"location":"body.secret-token\u0007"}]}`},
+	{500, "application/json", "", `{"code":500,"title":"request_failed"}`},
 }
 
 // Whatever comes back, only the documented answers are successes, and only one means that a connection is not there.
@@ -127,28 +135,48 @@ func FuzzAnswer(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status int, contentType, retryAfter string, body []byte) {
 		answer := said{status, http.Header{"Content-Type": {contentType}, "Retry-After": {retryAfter}}, body}
-		for _, method := range []string{"Get", "Delete", "Check"} {
-			c := &Client{transport: answer.transport(t), session: &session{token: &oauth2.Token{AccessToken: "secret-token"}}}
+		for _, method := range []string{"Get", "Delete", "Check", "Create", "Update", "List", "Test"} {
+			c := &Client{transport: answer.transport(t), session: &session{token: &oauth2.Token{AccessToken: "secret-token"}}, tests: make(chan struct{}, 1)}
 			c.outage = &outage{}
 			var err error
 			success := status == 200 && answer.isJSON()
+			var got *Connection
+			acts, isChange := false, method == "Create" || method == "Update"
+			settings := Settings{ConfigName: new("ledger-db"), Password: new(NewSecret("secret-token"))}
 			switch method {
 			case "Get":
-				var got *Connection
 				got, err = c.Get(t.Context(), ledgerID)
 				success = success && answer.has("id", ledgerID)
-				if got != nil {
-					for _, text := range []string{got.ProductName, got.ConfigName, got.Type, got.Host, got.DatabaseName} {
-						if !fit(text) || strings.Contains(text, "secret-token") {
-							t.Errorf("the connection has what may not be shown: %q", text)
-						}
+			case "Update":
+				got, err = c.Update(t.Context(), ledgerID, settings, permitted)
+				success, acts = success && answer.has("id", ledgerID), true
+			case "Create":
+				got, err = c.Create(t.Context(), "billing", settings, func(context.Context, Tenant) error { return nil })
+				success, acts = status == 201 && answer.isJSON() && answer.has("configName", "ledger-db"), true
+			case "List":
+				var found []*Connection
+				found, err = c.List(t.Context(), Query{MetadataKey: "owner", MetadataValue: "ours"})
+				for _, got = range found {
+					if value := string(got.Settings.Metadata["owner"]); !canonicalUUID.MatchString(got.ID) || value == "" {
+						t.Errorf("it finds %+v", got)
 					}
 				}
+				success = status == 200 && answer.has("page", 1.0) && answer.has("limit", 20.0)
+			case "Test":
+				err = c.Test(t.Context(), ledgerID)
+				success = success && answer.has("status", "success")
 			case "Delete":
 				err = c.Delete(t.Context(), ledgerID, permitted)
-				success = status == 204
+				success, acts = status == 204, true
 			case "Check":
 				err = c.Check(t.Context())
+			}
+			if got != nil {
+				for _, text := range []string{got.ProductName, got.ConfigName, got.Type, got.Host, got.DatabaseName} {
+					if !fit(text) || strings.Contains(text, "secret-token") {
+						t.Errorf("the connection has what may not be shown: %q", text)
+					}
+				}
 			}
 			if err == nil {
 				if !success {
@@ -157,6 +185,9 @@ func FuzzAnswer(f *testing.F) {
 				continue
 			}
 			e := checkError(t, err, "secret-token")
+			if isRefusal := status >= 400 && status < 500 && (method == "Delete" || status == 401 || status == 403 || answer.isJSON()); acts && !isRefusal && !MayHaveActed(err) {
+				t.Errorf("%s takes %d %q for a refusal", method, status, body)
+			}
 			if e.Login || e.Status != status || e.Err != nil {
 				t.Errorf("%s gives %+v", method, *e)
 			}
@@ -164,16 +195,19 @@ func FuzzAnswer(f *testing.F) {
 				return e.Status == status && answer.isJSON() && answer.has("code", code)
 			}
 			for kind, possible := range map[kind]bool{
-				kindNotFound:      code(404, "FET-1001"),
-				kindJobInProgress: code(409, "FET-1021"),
-				kindInvalidID:     code(400, "FET-0404"),
-				kindConflict:      status == 409 && answer.isJSON(),
-				kindWrongPath:     status == 404 && answer.isJSON(),
-				kindUnauthorized:  status == 401 || status == 431,
-				kindForbidden:     status == 403,
-				kindRateLimited:   status == 429,
-				kindUnavailable:   status >= 500,
-				kindNotAllowed:    false,
+				kindNotFound:            code(404, "FET-1001"),
+				kindJobInProgress:       code(409, "FET-1021"),
+				kindInvalidID:           code(400, "FET-0404"),
+				kindConflict:            status == 409 && answer.isJSON(),
+				kindNameTaken:           isChange && code(409, "FET-1002"),
+				kindInvalid:             status == 400 && answer.isJSON() && (isChange || method == "Test"),
+				kindDatabaseUnreachable: status == 500 && answer.isJSON() && method == "Test",
+				kindWrongPath:           status == 404 && answer.isJSON(),
+				kindUnauthorized:        status == 401 || status == 431,
+				kindForbidden:           status == 403,
+				kindRateLimited:         status == 429,
+				kindUnavailable:         status >= 500,
+				kindNotAllowed:          false,
 			} {
 				if e.kind == kind && !possible {
 					t.Errorf("%s takes %d %q for what it is not: %d", method, status, body, kind)
