@@ -203,7 +203,7 @@ func TestAgainstBrokenReporters(t *testing.T) {
 		"does not say which field": {
 			reportertest.Fault{Method: "PATCH", Do: replace(`"fields"`, `"errors_by_field"`)},
 			[]string{
-				"Update/ssl is replaced whole", "UpdateRefusals/a name with a dot", "UpdateRefusals/a port above 65535", "UpdateRefusals/an odd host",
+				"Calls/Update that is refused", "Update/ssl is replaced whole", "UpdateRefusals/a name with a dot", "UpdateRefusals/a port above 65535", "UpdateRefusals/an odd host",
 				"UpdateRefusals/an odd type", "UpdateRefusals/ssl of a mode of another type", "UpdateRefusals/the form, then the absence, then the values",
 				"UpdateRefusals/the values before the name",
 			},
@@ -248,7 +248,10 @@ func TestAgainstBrokenReporters(t *testing.T) {
 					answer.Code = 200
 				}
 			})},
-			[]string{"Delete/a bare 204", "SloppyIDs/braces", "SloppyIDs/no dashes", "SloppyIDs/stray characters", "SloppyIDs/upper case", "SloppyIDs/urn"},
+			[]string{
+				"Calls/Delete, and Get finds nothing", "Delete/a bare 204", "SloppyIDs/braces", "SloppyIDs/no dashes", "SloppyIDs/stray characters",
+				"SloppyIDs/upper case", "SloppyIDs/urn",
+			},
 		},
 		"gives a bare 204 a type": {
 			reportertest.Fault{Method: "DELETE", Do: rewrite(func(answer *httptest.ResponseRecorder) {
@@ -314,6 +317,10 @@ func TestAgainstBrokenReporters(t *testing.T) {
 			reportertest.Fault{Do: replace(`"limit":10,`, `"limit":50,`)},
 			[]string{"List/ten on page 1 by default"},
 		},
+		"lists less than asked for": {
+			reportertest.Fault{Do: replace(`"limit":20,`, `"limit":10,`)},
+			[]string{"Calls/List by mark", "Calls/List by name", "Calls/List of pages of more than 64 KiB"},
+		},
 		"lists the oldest first": {
 			reportertest.Fault{Method: "GET", Do: changeQuery(func(query url.Values) { query.Set("sortOrder", cmp.Or(query.Get("sortOrder"), "asc")) })},
 			[]string{"List/by createdAt, in either order"},
@@ -354,11 +361,14 @@ func TestAgainstBrokenReporters(t *testing.T) {
 		},
 		"always tests successfully": {
 			reportertest.Fault{Match: onPath("/test"), Do: reportertest.Answer(200, nil, `{"status": "success", "message": "Connection successful", "latencyMs": 1}`)},
-			[]string{"Delete/is final", "Test/429 with a number and no Retry-After from the eleventh on", "Test/500 with a number for a database that cannot be reached", "Test/none"},
+			[]string{
+				"Calls/Test", "Delete/is final", "Test/429 with a number and no Retry-After from the eleventh on",
+				"Test/500 with a number for a database that cannot be reached", "Test/none",
+			},
 		},
 		"writes the code of a test as a string": {
 			reportertest.Fault{Match: onPath("/test"), Do: replace(`"code":500`, `"code":"500"`)},
-			[]string{"Test/429 with a number and no Retry-After from the eleventh on", "Test/500 with a number for a database that cannot be reached"},
+			[]string{"Calls/Test", "Test/429 with a number and no Retry-After from the eleventh on", "Test/500 with a number for a database that cannot be reached"},
 		},
 		"tests as often as it is asked": {
 			reportertest.Fault{Match: onPath("/test"), Do: rewrite(func(answer *httptest.ResponseRecorder) {
@@ -391,7 +401,7 @@ func TestAgainstBrokenMultiTenantReporters(t *testing.T) {
 			func(reporter *reportertest.Reporter) {
 				reporter.Inject(reportertest.Fault{Method: "GET", Do: changeQuery(func(query url.Values) { query.Del("page") })})
 			},
-			[]string{"Internal/on no other page", "List/pages"},
+			[]string{"Calls/List of pages of more than 64 KiB", "Internal/on no other page", "List/pages"},
 		},
 		"lists the internal connections by their dates": {
 			func(reporter *reportertest.Reporter) {
@@ -436,7 +446,7 @@ func TestAgainstBrokenMultiTenantReporters(t *testing.T) {
 					}
 				})})
 			},
-			[]string{"Tokens/none", "Tokens/unknown"},
+			[]string{"Calls/Create without a token", "Tokens/none", "Tokens/unknown"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

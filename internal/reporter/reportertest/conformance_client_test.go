@@ -140,10 +140,15 @@ func (s *suite) deleteAtTheEnd(t *testing.T, resp response) {
 		return
 	}
 	c := resp.connection(t)
+	s.deleteWhenDone(t, c.ID, c.ConfigName)
+}
+
+func (s *suite) deleteWhenDone(t *testing.T, id, configName string) {
+	t.Helper()
 	t.Cleanup(func() {
-		s.call(t, "DELETE", pathOf(c.ID), "")
-		if resp := s.call(t, "GET", pathOf(c.ID), ""); resp.status != 404 {
-			t.Errorf("the connection %s (%s) is left behind: GET after DELETE answers %d", c.ID, c.ConfigName, resp.status)
+		s.call(t, "DELETE", pathOf(id), "")
+		if resp := s.call(t, "GET", pathOf(id), ""); resp.status != 404 {
+			t.Errorf("the connection %s (%s) is left behind: GET after DELETE answers %d", id, configName, resp.status)
 		}
 	})
 }
@@ -178,8 +183,12 @@ var client = &http.Client{
 
 // try waits and tries again where Reporter's rate limiter says so. Of two headers of one name the last is sent.
 func (s *suite) try(method, path, body string, header ...string) (response, error) {
+	return s.tryWithin(context.Background(), method, path, body, header...)
+}
+
+func (s *suite) tryWithin(ctx context.Context, method, path, body string, header ...string) (response, error) {
 	for {
-		req, err := http.NewRequestWithContext(context.Background(), method, s.url+path, strings.NewReader(body))
+		req, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(body))
 		if err != nil {
 			return response{}, err
 		}

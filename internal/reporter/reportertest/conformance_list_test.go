@@ -273,6 +273,13 @@ func (s *suite) test(t *testing.T) {
 		s.patched(t, c.ID, `{"password": ""}`)
 		s.call(t, "POST", pathOf(c.ID)+"/test", "").refuses(t, 500, json.Number("500"))
 	})
+	s.fact(t, "white space around a password counts", func(t *testing.T) {
+		if s.database == nil {
+			s.skip(t, "what a wrong password gets, as REPORTER_DATABASE_HOST, a database that Reporter can reach, is not set.")
+		}
+		c := s.created(t, append(slices.Clone(s.database), "password", s.databasePassword()+" ")...)
+		s.call(t, "POST", pathOf(c.ID)+"/test", "").refuses(t, 500, json.Number("500"))
+	})
 	s.fact(t, "429 with a number and no Retry-After from the eleventh on", func(t *testing.T) {
 		c := s.created(t, "host", "db.invalid")
 		for range 10 {

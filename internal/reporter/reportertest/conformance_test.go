@@ -19,7 +19,8 @@ import (
 
 // TestConformance is the contract of Reporter's connections API, as far as this project relies on it, one fact a test. It runs
 // against the embedded Reporter in each of its modes, and with REPORTER_URL against a real one, in which it creates connections
-// of its own, named conformance-…, and deletes them again. A table at the end says what was checked, and what was not and why.
+// of its own, named conformance-…, and deletes them again. Most facts are about the answers themselves, and those of Calls about what
+// the operator's client makes of them. A table at the end says what was checked, and what was not and why.
 //
 // REPORTER_TOKEN is the token to send, where Access Manager is on; one that names a tenant (its claim tenantId) says that
 // Reporter is in multi-tenant mode. REPORTER_OTHER_TOKEN, a token of another tenant, adds that tenants do not see each other's
@@ -71,7 +72,8 @@ const (
 func embedded(t *testing.T, mode string) (*reportertest.Reporter, target) {
 	t.Helper()
 	reporter := reportertest.New()
-	at := target{database: []any{"host", "db.example.com"}}
+	at := target{database: []any{"host", "db.example.com", "password", "not-to-be-seen"}}
+	reporter.SetDatabasePassword("db.example.com", "not-to-be-seen")
 	tenant := ""
 	if mode == multiTenant {
 		tenant = "tenant-a"
@@ -105,13 +107,16 @@ type target struct {
 	url        string
 	token      string // "" sends none
 	otherToken string // of another tenant; "" if there is none
-	database   []any  // fields of a connection whose database can be reached; none if no such one is known
+	database   []any  // fields of a connection whose database can be reached, the password last; none if no such one is known
 
 	startJob func(configName string) (end func()) // nil if jobs cannot be started
 	// holdWrite stops the next request of a method between what it reads and what it writes, until release is called. It is nil
 	// if that is left to chance.
 	holdWrite func(method string) (read <-chan struct{}, release func())
 }
+
+// databasePassword is the one of the database that can be reached.
+func (at target) databasePassword() string { return at.database[len(at.database)-1].(string) }
 
 // mode is what the token says of it.
 func (at target) mode() string {
@@ -162,6 +167,7 @@ func conform(t *testing.T, at target) {
 		{"ValidateSchema", s.validateSchema},
 		{"Tokens", s.tokens},
 		{"Tenants", s.tenants},
+		{"Calls", s.calls},
 	} {
 		t.Run(group.name, group.run)
 	}

@@ -1,7 +1,9 @@
 package reportertest_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -613,6 +615,43 @@ func (s *suite) races(t *testing.T) {
 		if got := s.shown(t, c.ID); got.Port != 6432 || got.Host != c.Host || got.UserName != c.UserName {
 			t.Errorf("GET shows %+v", got)
 		}
+	})
+	fact("a late change brings back a password that is old", func(t *testing.T) {
+		if s.database == nil {
+			s.skip(t, "what a late change does to a password, as REPORTER_DATABASE_HOST, a database that Reporter can reach, is not set.")
+		}
+		c := s.created(t, append(slices.Clone(s.database), "password", "of before")...)
+		finish := late(t, "PATCH", pathOf(c.ID), `{"metadata": {"team": "billing"}}`)
+		s.patched(t, c.ID, `{"password": "`+s.databasePassword()+`"}`)
+		if resp := s.call(t, "POST", pathOf(c.ID)+"/test", ""); resp.status != http.StatusOK {
+			t.Errorf("the test with the right password answers %d: %q", resp.status, resp.start())
+		}
+		finish()
+		s.call(t, "POST", pathOf(c.ID)+"/test", "").refuses(t, 500, json.Number("500"))
+	})
+	fact("a creation that its client has given up is carried out", func(t *testing.T) {
+		name := s.newName()
+		read, release := s.holdWrite("POST")
+		ctx, giveUp := context.WithCancel(t.Context())
+		givenUp := make(chan error, 1)
+		go func() {
+			_, err := s.tryWithin(ctx, "POST", connectionsPath, s.body("configName", name), append(s.auth(), "X-Product-Name", "conformance")...)
+			givenUp <- err
+		}()
+		<-read
+		giveUp()
+		if err := <-givenUp; !errors.Is(err, context.Canceled) {
+			t.Errorf("who gives up gets %v", err)
+		}
+		release()
+		for range 1000 {
+			p := s.listed(t, "?limit=100")
+			if i := slices.IndexFunc(p.Items, func(c connection) bool { return c.ConfigName == name }); i >= 0 {
+				s.deleteWhenDone(t, p.Items[i].ID, name)
+				return
+			}
+		}
+		t.Errorf("the connection is not created")
 	})
 	fact("a late change of a deleted connection does not bring it back", func(t *testing.T) {
 		c := s.created(t)
