@@ -2,6 +2,7 @@
 //
 //	go run ./hack/reporter                       # at http://127.0.0.1:4006, until Ctrl-C
 //	go run ./hack/reporter --busy ledger-db=30s  # a job reads from ledger-db for the first 30 seconds
+//	go run ./hack/reporter --lose 3              # every third change is made, and its answer lost
 //
 // It answers as a real one does (see internal/reporter/reportertest) and logs each request on a line. A real Reporter
 // has no API to start jobs with, so what plays their part is apart from its API, below /_play/:
@@ -18,8 +19,10 @@ import (
 	"io"
 	"log"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
+	"strconv"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -55,6 +58,16 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.Func("latency", "`duration` to delay every answer by", func(value string) error {
 		d, err := time.ParseDuration(value)
 		reporter.SetLatency(d)
+		return err
+	})
+	flags.Func("lose", "carry out every `n`th creation, change and deletion, and lose the answer", func(value string) error {
+		every, err := strconv.Atoi(value)
+		if err == nil && every < 1 {
+			err = strconv.ErrRange
+		}
+		if err == nil {
+			reporter.Inject(reportertest.Fault{Match: acts, Every: every, Do: reportertest.AfterActing(reportertest.Reset())})
+		}
 		return err
 	})
 	flags.Func("token", "ask for this bearer `token`", func(value string) error {
@@ -93,6 +106,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	introduce(out, server.URL, reporter.Connections())
 	<-ctx.Done()
 	return nil
+}
+
+// acts says whether a request changes something in Reporter.
+func acts(req *http.Request) bool {
+	return req.Method != http.MethodGet && !strings.HasSuffix(req.URL.Path, "/test") && !strings.HasSuffix(req.URL.Path, "/validate-schema")
 }
 
 // connections have ids that stay the same, so that manifests can name them.

@@ -56,17 +56,66 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func TestMultiTenant(t *testing.T) {
-	ctx, stop := context.WithCancel(t.Context())
+// serve runs the command with more arguments, and returns where its Reporter is. It has to end well by the end of the test.
+func serve(t *testing.T, arguments ...string) (url string) {
+	t.Helper()
 	read, write := io.Pipe()
 	ended := make(chan error)
-	go func() { ended <- run(ctx, []string{"--addr", "127.0.0.1:0", "--multi-tenant"}, write) }()
+	go func() { ended <- run(t.Context(), append([]string{"--addr", "127.0.0.1:0"}, arguments...), write) }()
+	t.Cleanup(func() {
+		if err := <-ended; err != nil {
+			t.Errorf("it ends with %v", err)
+		}
+	})
 	printed := bufio.NewScanner(read)
 	printed.Scan()
-	url, _ := strings.CutPrefix(printed.Text(), "Reporter is at ")
+	url, _ = strings.CutPrefix(printed.Text(), "Reporter is at ")
 	go io.Copy(io.Discard, read) //nolint:errcheck // nobody who prints has to wait for a reader
+	return url
+}
 
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/management/connections", nil)
+// Every second change is made, and its answer lost; what only reads or tests is answered.
+func TestLose(t *testing.T) {
+	url := serve(t, "--lose", "2") + "/v1/management/connections/"
+	for i, request := range []struct {
+		method, path string
+		isLost       bool
+	}{
+		{"DELETE", "019996b8-f3d1-7d2b-a192-6e91464d82fc", false},
+		{"GET", "019996b9-174d-7a23-9f87-f7336d5ad98c", false},
+		{"POST", "019996b9-174d-7a23-9f87-f7336d5ad98c/test", false},
+		{"DELETE", "019996b9-174d-7a23-9f87-f7336d5ad98c", true},
+		{"DELETE", "019996b9-3b1e-7475-bb50-c81bbb553432", false},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), request.method, url+request.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		if isLost := err != nil; isLost != request.isLost {
+			t.Errorf("request %d gets %v, %v", i, resp, err)
+		}
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"019996b9-174d-7a23-9f87-f7336d5ad98c", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusNotFound {
+		t.Errorf("after a deletion whose answer was lost, GET answers %d", resp.StatusCode)
+	}
+}
+
+func TestMultiTenant(t *testing.T) {
+	url := serve(t, "--multi-tenant")
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/management/connections", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +127,6 @@ func TestMultiTenant(t *testing.T) {
 	_ = resp.Body.Close()
 	if err != nil || !strings.Contains(string(list), `"configName":"internal-db"`) {
 		t.Errorf("the list is %q, %v", list, err)
-	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Errorf("it ends with %v", err)
 	}
 }
 

@@ -413,6 +413,37 @@ func TestLateCreation(t *testing.T) {
 	}
 }
 
+// Where every third answer is lost, each creation is either known, or known to be looked for, and found by its mark.
+func TestLostCreationsAreFoundByTheirMark(t *testing.T) {
+	r, server := serve(t)
+	r.Inject(reportertest.Fault{Method: "POST", Every: 3, Do: reportertest.AfterActing(reportertest.Reset())})
+	c := clientOf(t, server.URL, "")
+	lost := 0
+	for i := range 30 {
+		mark := fmt.Sprintf("billing/%d", i)
+		s := settings()
+		s.ConfigName = new(fmt.Sprintf("billing-%d", i))
+		s.Metadata["owner"] = json.RawMessage(`"` + mark + `"`)
+		created, err := c.Create(t.Context(), "billing", s, permittedFor)
+		if err != nil {
+			lost++
+			if created != nil || !reporter.MayHaveActed(err) {
+				t.Errorf("a lost answer gives %+v, %v", created, err)
+			}
+			if err := c.Check(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		found, err := c.List(t.Context(), marked(mark))
+		if err != nil || len(found) != 1 || created != nil && !reflect.DeepEqual(found[0], created) {
+			t.Errorf("by its mark, there is %+v, %v", found, err)
+		}
+	}
+	if lost != 10 {
+		t.Errorf("%d of 30 answers were lost", lost)
+	}
+}
+
 // No change is sent twice inside a call, whatever comes back: what was permitted once may not be any more.
 func TestChangesAreNotRepeated(t *testing.T) {
 	for name, do := range map[string]reportertest.Behaviour{

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net/http"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -213,6 +214,44 @@ func FuzzAnswer(f *testing.F) {
 					t.Errorf("%s takes %d %q for what it is not: %d", method, status, body, kind)
 				}
 			}
+		}
+	})
+}
+
+// Whatever is in the metadata of a connection, it is written back as it was; and any text is sent as it is, or not at all.
+func FuzzSettings(f *testing.F) {
+	for _, seed := range [][2]string{{`{"owner":"ours","n":9007199254740993,"deep":{"html":"<&>\u2028","list":[1.0,null,true]}}`, "hunter2"}, {`{"a":1,"a":2}`, "h\"u\\n\n\x00"},
+		{`{"":{}}`, "\xff"}, {`null`, ""}, {`[]`, "\xed\xa0\x80"}, {`{"a":1e400}`, "é"}, {"{\"\xff\":\"\xff\"}", "\u2028"}} {
+		f.Add([]byte(seed[0]), seed[1])
+	}
+	f.Fuzz(func(t *testing.T, metadata []byte, text string) {
+		shown := (&answer{}).connection(&object{Metadata: metadata}).Settings
+		written := Settings{Metadata: shown.Metadata, UserName: &text, Password: new(NewSecret(text)), SSL: &SSL{CA: text, Key: new(NewSecret(text))}}
+		body, refused := written.body()
+		if (refused == "") != utf8.ValidString(text) {
+			t.Fatalf("with %q, %q is refused", text, refused)
+		}
+		if refused != "" {
+			return
+		}
+		var sent struct {
+			UserName, Password string
+			SSL                struct{ CA, Key string }
+			Metadata           json.RawMessage
+		}
+		if err := json.Unmarshal(body, &sent); err != nil || sent.UserName != text || sent.Password != text || sent.SSL.CA != text || sent.SSL.Key != text {
+			t.Errorf("%q is sent in %s, %v", text, body, err)
+		}
+		exactly := func(data []byte) (value any) {
+			decoder := json.NewDecoder(bytes.NewReader(data))
+			decoder.UseNumber()
+			if err := decoder.Decode(&value); err != nil && len(data) > 0 {
+				t.Fatalf("%q: %v", data, err)
+			}
+			return value
+		}
+		if shown.Metadata != nil && !reflect.DeepEqual(exactly(sent.Metadata), exactly(metadata)) {
+			t.Errorf("the metadata %s is sent as %s", metadata, sent.Metadata)
 		}
 	})
 }

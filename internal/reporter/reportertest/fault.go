@@ -23,6 +23,7 @@ type Fault struct {
 	Method string
 	ID     string // canonical; of a connection
 	Match  func(*http.Request) bool
+	Every  int // of these, it is for one in so many: with 3, for the third, the sixth and so on; 0 means for each
 	Times  int // how many requests it is for; 0 means all until it is removed
 	Do     Behaviour
 }
@@ -33,6 +34,7 @@ type Behaviour func(w http.ResponseWriter, req *http.Request, act http.HandlerFu
 
 type injected struct {
 	Fault
+	seen    atomic.Int64 // of the requests it matches
 	left    atomic.Int64
 	removed context.Context // is done when the fault is
 }
@@ -82,6 +84,9 @@ func (f *injected) matches(req *http.Request) bool {
 }
 
 func (f *injected) take() bool {
+	if f.Every > 0 && f.seen.Add(1)%int64(f.Every) != 0 {
+		return false
+	}
 	return f.Times == 0 || f.left.Add(-1) >= 0
 }
 

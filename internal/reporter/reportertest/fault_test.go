@@ -81,6 +81,9 @@ func TestFaultsMatch(t *testing.T) {
 		{"a path", reportertest.Fault{Match: func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/test") }}, "POST test"},
 		{"all of them", reportertest.Fault{Method: "GET", ID: ledgerID, Match: func(*http.Request) bool { return false }}, ""},
 		{"the first one", reportertest.Fault{Times: 1}, "GET list"},
+		{"every third", reportertest.Fault{Every: 3}, "DELETE ledger, POST test"},
+		{"every second deletion", reportertest.Fault{Method: "DELETE", Every: 2}, "DELETE ledger in upper case"},
+		{"the first of every second", reportertest.Fault{Every: 2, Times: 1}, "GET ledger"},
 		{"the first two deletions", reportertest.Fault{Method: "DELETE", Times: 2}, "DELETE ledger, DELETE ledger in upper case"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
