@@ -58,6 +58,40 @@ func TestCauses(t *testing.T) {
 	}
 }
 
+// On whatever day, the windows of a list follow each other from tomorrow back to the day asked for, and none is longer than what Reporter
+// takes for a month. A clock that is wrong leaves some to ask for: what was not asked for is not absent.
+func TestMonths(t *testing.T) {
+	service := time.Date(2025, 11, 1, 0, 0, 0, 0, time.UTC)
+	for now := time.Date(2027, 1, 1, 23, 59, 59, 0, time.UTC); now.Year() < 2029; now = now.AddDate(0, 0, 1) {
+		for since, want := range map[time.Time]time.Time{
+			{}:                    service,
+			now:                   now.AddDate(0, 0, -1),
+			now.AddDate(0, 0, -7): now.AddDate(0, 0, -7),
+			now.AddDate(0, 3, 0):  now.AddDate(0, 0, -1),
+			now.AddDate(0, -1, 0).In(time.FixedZone("", -3600)): now.AddDate(0, -1, 0),
+		} {
+			var oldest, next time.Time
+			for from, to := range (&Query{Since: since}).months(now) {
+				if !from.Before(to) || from.Before(to.AddDate(0, -1, 0)) || !next.IsZero() && !to.Equal(next) || next.IsZero() && !to.After(now.AddDate(0, 0, 1)) {
+					t.Fatalf("at %s, since %s: the window from %s to %s, before that of %s", now, since, from, to, next)
+				}
+				oldest, next = from, from
+			}
+			if !oldest.Equal(want.Truncate(24 * time.Hour)) {
+				t.Fatalf("at %s, since %s: the oldest window begins %s, not %s", now, since, oldest, want)
+			}
+		}
+	}
+	epoch := time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC)
+	windows := 0
+	for range (&Query{}).months(epoch) {
+		windows++
+	}
+	if windows != 13 {
+		t.Errorf("with a clock at its beginning, there are %d windows, not 13", windows)
+	}
+}
+
 // A Reporter that is to be left alone, minute by minute.
 func TestPause(t *testing.T) {
 	var p pause

@@ -71,12 +71,14 @@ func (c *Client) List(ctx context.Context, query Query) ([]*Connection, error) {
 
 // months goes through the calendar months that a query is for, the newest first, each up to the first day that is not in it any more. A
 // month of the calendar is never more than Reporter takes for one. Its clock may be ahead of ours, so that it is tomorrow there already.
+// There is always something to ask for, whatever our clock shows: who asked nothing has not seen that nothing is there.
 func (q *Query) months(now time.Time) iter.Seq2[time.Time, time.Time] {
-	since := firstConnections
-	if q.Since.After(since) {
-		since = q.Since.UTC().Truncate(24 * time.Hour)
+	now = now.UTC()
+	newest, since := now.AddDate(0, 0, 1), q.Since
+	if since.IsZero() {
+		since = earlier(firstConnections, now.AddDate(-1, 0, 0))
 	}
-	newest := now.UTC().AddDate(0, 0, 1)
+	since = earlier(since, now.AddDate(0, 0, -1)).UTC().Truncate(24 * time.Hour)
 	return func(yield func(from, to time.Time) bool) {
 		to := time.Date(newest.Year(), newest.Month()+1, 1, 0, 0, 0, 0, time.UTC)
 		for to.After(since) {
@@ -90,6 +92,13 @@ func (q *Query) months(now time.Time) iter.Seq2[time.Time, time.Time] {
 			to = to.AddDate(0, -1, 0)
 		}
 	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // matches says whether a connection is one of those that a query is for. Reporter's own filters are not relied on: it lists those that

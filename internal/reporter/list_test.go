@@ -72,15 +72,15 @@ func TestListRequests(t *testing.T) {
 	r, server := serve(t)
 	now := time.Now().UTC()
 	query := marked("3f2a/ledger db")
-	for name, since := range map[string]time.Time{"all": {}, "since yesterday": now.AddDate(0, 0, -1), "since 40 days": now.AddDate(0, 0, -40), "since ever": now.AddDate(-10, 0, 0)} {
+	for name, since := range map[string]time.Time{"all": {}, "since yesterday": now.AddDate(0, 0, -1), "since 40 days": now.AddDate(0, 0, -40), "since last year": now.AddDate(-1, 0, 0)} {
 		query.Since = since
 		r.ResetRequests()
 		if _, err := clientOf(t, server.URL, "").List(t.Context(), query); err != nil {
 			t.Fatal(err)
 		}
-		first := time.Date(2025, 11, 1, 0, 0, 0, 0, time.UTC)
-		if day := since.Truncate(24 * time.Hour); day.After(first) {
-			first = day
+		first := since.Truncate(24 * time.Hour)
+		if since.IsZero() {
+			first = time.Date(2025, 11, 1, 0, 0, 0, 0, time.UTC)
 		}
 		var next time.Time // the end of the next window
 		for i, request := range r.Requests() {
