@@ -61,11 +61,15 @@ var mutants = []mutant{
 	{"what is done is not remembered where the finalizer stays", deletion + ".attemptOnce", remove(`r.deleted = true`), scene("TestDeletionThatIsDoneIsNotRepeated")},
 
 	// Permission
-	{"permission is not asked", reporterDir + ".transport.send", never(`r.permit != nil`), clientTest("TestDeleteWithoutPermission")},
+	{"permission is not asked", reporterDir + ".delivery.mayBeWritten", always(`d.request.permit == nil`), clientTest("TestDeleteWithoutPermission")},
 	{"permission is asked before what waits", reporterDir + ".transport.send", insertBefore(`if err := t.acquireSlot(ctx); err != nil {…}`, `if r.permit != nil { if err := r.permit(ctx, Tenant{}); err != nil { return nil, err }; r.permit = nil }`), clientTest("TestPermissionIsTheLastThing")},
 	{"the permit's verdict is ignored", deletion + ".permit", never(`confirmed.verdict.Step != decision.StepDelete`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
 	{"a DELETE is repeated with a fresh token", reporterDir + ".Client.call", never(`r.method != http.MethodGet`), clientTest("TestRefusedTokenOfADelete")},
-	{"HTTP/2 repeats what acts", reporterDir + ".transport.exchange", remove(`if written.Load() && r.permit != nil {…}`), clientTest("TestHTTP2RepeatsNothingThatActs")},
+	{"what is not permitted is written", reporterDir + ".delivery.giveUp", remove(`_ = conn.Close()`), clientTest("TestNothingIsWrittenWithoutPermission")},
+	{"what is not permitted ends others' requests", reporterDir + ".delivery.giveUp", never(`ok && secure.ConnectionState().NegotiatedProtocol == "h2"`), clientTest("TestNothingIsWrittenWithoutPermission")},
+	{"permission is asked before the handshake", reporterDir + ".transport.send", insertBefore(`a, err = t.exchange(ctx, r, httpRequest, path)`, `if r.permit != nil { if err := r.permit(ctx, Tenant{}); err != nil { return nil, err }; r.permit = nil }`), clientTest("TestPermissionIsAskedForAfterTheHandshake")},
+	{"asking for permission takes from the time of the request", reporterDir + ".delivery.mayBeWritten", replace(`!d.clock.Stop()`, `false`), clientTest("TestPermissionTakesNoneOfTheTimeout")},
+	{"HTTP/2 repeats what acts", reporterDir + ".delivery.mayBeWritten", replace(`d.headed.Load()`, `false`), clientTest("TestHTTP2RepeatsNothingThatActs")},
 	{"the cache is believed about the resource", reconciler + ".current", always(`version == cached.ResourceVersion`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
 	{"claims that the cache does not show are ignored", deletion + ".currentClaims", remove(`for i := range s.newcomers {…}`), scene("TestClaimThatIsMadeWithinTheDelayCountsThoughTheCacheIsLate")},
 	{"another resource of the same name is taken for the deleted one", reconciler + ".readLive", never(`live.UID != uid`), scene("TestAnotherDeletedResourceOfTheSameNameIsNoGround")},
@@ -78,10 +82,10 @@ var mutants = []mutant{
 	{"a resource version that goes back is not noticed", reconciler + ".abortIfOlder", always(`order >= 0`), scene("TestStoreThatHasGoneBackEndsTheProcess")},
 
 	// What came of a creation or a change
-	{"what was begun to be sent counts as not sent", reporterDir + ".transport.exchange", replace(`begun.Load() && r.permit != nil`, `written.Load() && r.permit != nil`), clientTest("TestCreateIsSentInTimeOrNotAtAll")},
+	{"what was begun to be sent counts as not sent", reporterDir + ".transport.exchange", replace(`d.begun`, `d.written.Load()`), clientTest("TestCreateIsSentInTimeOrNotAtAll")},
 	{"the refusal of a proxy counts as Reporter's", reporterDir + ".answer.asError", never(`isChange && !a.isRefusal(body.Code)`), clientTest("TestAnswersToChanges")},
-	{"a creation is sent however late", reporterDir + ".transport.exchange", never(`r.sendWithin > 0`), clientTest("TestCreateIsSentInTimeOrNotAtAll")},
-	{"a creation is recorded for another tenant", reporterDir + ".transport.send", replace(`tenantOf(r.token)`, `Tenant{}`), clientTest("TestPermissionOfACreateKnowsTheTenant")},
+	{"a creation is sent however late", reporterDir + ".delivery.mayBeWritten", never(`d.request.sendWithin > 0`), clientTest("TestCreateIsSentInTimeOrNotAtAll")},
+	{"a creation is recorded for another tenant", reporterDir + ".delivery.mayBeWritten", replace(`tenantOf(d.request.token)`, `Tenant{}`), clientTest("TestPermissionOfACreateKnowsTheTenant")},
 	{"the answer to another creation is believed", reporterDir + ".Client.Create", never(`valueOf[string](created.ConfigName) != orEmpty(settings.ConfigName)`), clientTest("TestCreateBelievesNoOtherBody")},
 	{"the answer to another change is believed", reporterDir + ".Client.Update", never(`updated.id() != id`), clientTest("TestUpdateBelievesNoOtherBody")},
 	{"a change without permission", reporterDir + ".Client.Update", replace(`permit(ctx)`, `nil`), clientTest("TestChangesThatAreNotSent")},

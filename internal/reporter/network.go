@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -115,16 +116,17 @@ const longestTimeout = time.Minute
 
 // roundTripper returns what speaks to servers. It differs from http.DefaultTransport where that would surprise: no proxy from
 // the environment unless it is allowed, and as many idle connections kept as may be in use, so that a burst of requests does not dial for
-// each. It does not bound connections, as a request would wait for one when it was permitted already.
+// each.
 func (n *Network) roundTripper(roots *x509.CertPool, serverName string) http.RoundTripper {
 	if n.InPlace != nil {
-		return n.InPlace
+		return inPlace{n.InPlace}
 	}
 	dialer := &net.Dialer{Timeout: longestTimeout, KeepAlive: 30 * time.Second, ControlContext: n.control}
 	transport := &http.Transport{
 		DialContext:            dialer.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, ServerName: serverName, RootCAs: roots},
 		ForceAttemptHTTP2:      true,
+		MaxConnsPerHost:        maxConnections,
 		MaxIdleConnsPerHost:    maxConnections,
 		IdleConnTimeout:        90 * time.Second,
 		TLSHandshakeTimeout:    longestTimeout,
@@ -134,4 +136,17 @@ func (n *Network) roundTripper(roots *x509.CertPool, serverName string) http.Rou
 		transport.Proxy = http.ProxyFromEnvironment
 	}
 	return transport
+}
+
+// inPlace tells of a request what a transport does that dials, on behalf of one that does not.
+type inPlace struct{ http.RoundTripper }
+
+func (p inPlace) RoundTrip(request *http.Request) (*http.Response, error) {
+	trace := httptrace.ContextClientTrace(request.Context())
+	trace.GotConn(httptrace.GotConnInfo{})
+	if err := request.Context().Err(); err != nil {
+		return nil, err
+	}
+	trace.WroteHeaders()
+	return p.RoundTripper.RoundTrip(request)
 }

@@ -5,12 +5,16 @@ package reporter
 import (
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,10 +55,10 @@ func TestPermissionIsTheLastThing(t *testing.T) {
 			c.slots <- struct{}{}
 		}
 		var steps []string
-		c.roundTripper = roundTripFunc(func(request *http.Request) (*http.Response, error) {
+		c.roundTripper = inPlace{roundTripFunc(func(request *http.Request) (*http.Response, error) {
 			steps = append(steps, "sent")
 			return direct{r}.RoundTrip(request)
-		})
+		})}
 		type key struct{}
 		ctx := context.WithValue(t.Context(), key{}, "of the caller")
 		var permitted time.Time
@@ -87,6 +91,21 @@ func TestPermissionIsTheLastThing(t *testing.T) {
 		<-c.slots
 		if err := <-deleted; err != nil || !slices.Equal(steps, []string{"permitted", "sent"}) || time.Since(permitted) != 0 {
 			t.Errorf("it gives %v after %q, sent %s after permission", err, steps, time.Since(permitted))
+		}
+	})
+}
+
+// An API server that takes long to say whether a request may be sent leaves Reporter the whole of its time.
+func TestPermissionTakesNoneOfTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, c := newRealm(t)
+		c.timeout = 10 * time.Second
+		err := c.Delete(t.Context(), ledgerID, func(context.Context) error {
+			<-time.After(time.Minute)
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -190,18 +209,17 @@ func TestCreateIsSentInTimeOrNotAtAll(t *testing.T) {
 		mayHaveActed bool
 		attempts     int
 	}{
-		"permission takes long": {9 * time.Second, func(request *http.Request, _ *httptrace.ClientTrace) (*http.Response, error) {
+		"permission takes long": {9 * time.Second, func(request *http.Request, trace *httptrace.ClientTrace) (*http.Response, error) {
+			trace.GotConn(httptrace.GotConnInfo{})
 			return untilGivenUp(request)
-		},
-			10 * time.Second, "the request could not be sent within 10s", false, 1},
-		"permission takes too long": {10 * time.Second, func(request *http.Request, _ *httptrace.ClientTrace) (*http.Response, error) {
+		}, 10 * time.Second, "the request could not be sent within 10s", true, 1},
+		"permission takes too long": {10 * time.Second, func(request *http.Request, trace *httptrace.ClientTrace) (*http.Response, error) {
+			trace.GotConn(httptrace.GotConnInfo{})
 			return untilGivenUp(request)
-		},
-			10 * time.Second, "the request could not be sent within 10s", false, 0},
+		}, 10 * time.Second, "the request could not be sent within 10s", false, 1},
 		"dialling hangs": {0, func(request *http.Request, _ *httptrace.ClientTrace) (*http.Response, error) {
 			return untilGivenUp(request)
-		},
-			10 * time.Second, "the request could not be sent within 10s", false, 1},
+		}, time.Hour, "no answer within 1h0m0s", false, 1},
 		"writing hangs": {0, func(request *http.Request, trace *httptrace.ClientTrace) (*http.Response, error) {
 			trace.GotConn(httptrace.GotConnInfo{})
 			return untilGivenUp(request)
@@ -312,5 +330,92 @@ func serveRefusingStreams(listener net.Listener, methods chan<- string) {
 				}
 			}
 		}()
+	}
+}
+
+// newTLSTest returns a server that speaks HTTP/1 or HTTP/2, and whose handshakes wait for a function, and a client of it.
+func newTLSTest(t *testing.T, overHTTP2 bool, handshake func(), handler http.HandlerFunc) *Client {
+	t.Helper()
+	server := httptest.NewUnstartedServer(handler)
+	server.EnableHTTP2 = overHTTP2
+	server.TLS = &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		handshake()
+		return nil, nil //nolint:nilnil // the one there is
+	}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	pool := &Pool{Network: Network{AllowLoopback: true}}
+	c, err := pool.Client("endpoint", Config{BaseURL: server.URL, TLS: TLS{CABundle: string(authority)}, Timeout: 10 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Permission is asked for when there is a connection: a server may take its time for the handshake.
+func TestPermissionIsAskedForAfterTheHandshake(t *testing.T) {
+	for name, overHTTP2 := range map[string]bool{"HTTP/1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			var shaken atomic.Bool
+			c := newTLSTest(t, overHTTP2, func() {
+				<-time.After(100 * time.Millisecond) // in which there is time to ask
+				shaken.Store(true)
+			}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+			err := c.Delete(t.Context(), ledgerID, func(context.Context) error {
+				if !shaken.Load() {
+					t.Error("permission is asked for before the handshake")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What is not permitted when the connection is there reaches no server, on a connection that is used for the first time or again, and
+// others' requests on the same connection go on.
+func TestNothingIsWrittenWithoutPermission(t *testing.T) {
+	for name, overHTTP2 := range map[string]bool{"HTTP/1": false, "HTTP/2": true} {
+		t.Run(name, func(t *testing.T) {
+			var deletions atomic.Int32
+			var version atomic.Value
+			started, goOn := make(chan struct{}), make(chan struct{})
+			c := newTLSTest(t, overHTTP2, func() {}, func(w http.ResponseWriter, r *http.Request) {
+				version.Store(r.Proto[:6])
+				if r.Method == http.MethodDelete {
+					deletions.Add(1)
+					w.WriteHeader(http.StatusNoContent)
+					return
+				}
+				close(started)
+				<-goOn
+				w.Header().Set("Content-Type", "application/json")
+				_, _ = io.WriteString(w, `{"id":"`+ledgerID+`"}`)
+			})
+			got := make(chan error, 1)
+			go func() {
+				_, err := c.Get(t.Context(), ledgerID)
+				got <- err
+			}()
+			<-started
+			for range 100 {
+				if err := c.Delete(t.Context(), ledgerID, func(context.Context) error { return errNotPermitted }); !errors.Is(err, errNotPermitted) || MayHaveActed(err) {
+					t.Fatalf("it gives %v", err)
+				}
+			}
+			if n := deletions.Load(); n != 0 || c.Outage() != nil {
+				t.Errorf("%d were sent, and the breaker says %v", n, c.Outage())
+			}
+			close(goOn)
+			if err := <-got; err != nil {
+				t.Errorf("another's request on the connection: %v", err)
+			}
+			if err := c.Delete(t.Context(), ledgerID, permitted); err != nil || deletions.Load() != 1 || version.Load() != name {
+				t.Errorf("with permission it gives %v over %v, and %d were sent", err, version.Load(), deletions.Load())
+			}
+		})
 	}
 }

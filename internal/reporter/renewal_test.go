@@ -45,8 +45,8 @@ func newRealm(t *testing.T) (*reportertest.Reporter, *reportertest.AccessManager
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.roundTripper = direct{r}
-	c.session.login.roundTripper = direct{manager}
+	c.roundTripper = inPlace{direct{r}}
+	c.session.login.roundTripper = inPlace{direct{manager}}
 	return r, manager, c
 }
 

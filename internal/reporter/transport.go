@@ -13,11 +13,9 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"path"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -89,8 +87,8 @@ func (t *transport) at(path string) *url.URL {
 }
 
 // send sends one request and reads the answer. The order of what comes before it matters: everything that may wait or refuse comes
-// first, then permit, and nothing between that and the request. The error is that of permit, or an *Error that says that there is no
-// answer.
+// first, then the connection, then permit, and nothing between that and the request. The error is that of permit, or an *Error that says that
+// there is no answer.
 func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 	target := t.at(r.path)
 	target.RawQuery = r.query.Encode()
@@ -131,84 +129,50 @@ func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 		}
 		t.pace.observe(a, time.Now())
 	}()
-	asked := time.Now()
-	if r.permit != nil {
-		if err := r.permit(ctx, tenantOf(r.token)); err != nil {
-			return nil, err
-		}
-	}
-	var e *Error
-	if a, e = t.exchange(ctx, r, httpRequest, path, asked); e != nil {
-		return nil, e
-	}
-	return a, nil
+	a, err = t.exchange(ctx, r, httpRequest, path)
+	return a, err
 }
 
-// exchange sends the request, for which permission was asked at a time, reads the answer, and reports to the breaker whether there was one.
-func (t *transport) exchange(ctx context.Context, r request, httpRequest *http.Request, path string, asked time.Time) (*answer, *Error) {
-	sent := time.Now()
-	timed, cancel := context.WithTimeout(ctx, t.timeout)
-	defer cancel()
+// exchange sends the request, reads the answer, and reports to the breaker whether there was one. The error is that of permit, or an *Error
+// that says that there is no answer.
+func (t *transport) exchange(ctx context.Context, r request, httpRequest *http.Request, path string) (*answer, error) {
 	outage := t.outage
 	if r.aside {
 		outage = nil
 	}
-	// begun says that there was a connection to write to. What is written after a call has been given up, nothing tells.
-	var begun, written, repeated, late atomic.Bool
-	noAnswer := func(err error) *Error {
-		e := &Error{Method: r.method, Path: path, kind: kindUnavailable, mayHaveActed: begun.Load() && r.permit != nil}
-		if ctx.Err() != nil { // it was not given the time to answer, which says nothing of the server
+	d := &delivery{request: r, timeout: t.timeout}
+	traced := d.begin(ctx)
+	defer d.end()
+	noAnswer := func(err error) error {
+		if d.refusal != nil {
+			return d.refusal
+		}
+		e := &Error{Method: r.method, Path: path, kind: kindUnavailable, mayHaveActed: d.begun}
+		var timeout net.Error
+		switch {
+		case ctx.Err() != nil: // it was not given the time to answer, which says nothing of the server
 			e.Err = ctx.Err()
 			return e
-		}
-		if repeated.Load() {
+		case d.repeated:
 			e.Err = errNotBegun
 			return e
-		}
-		var timeout net.Error
-		e.Err = t.cause(err)
-		switch {
-		case late.Load():
+		case d.late.Load():
 			e.within, e.Err = r.sendWithin, errNotSent
-		case errors.Is(err, errAddressRefused):
-			e.kind = kindNotAllowed
+		case d.expired.Load():
+			e.within, e.Err = t.timeout, t.cause(context.DeadlineExceeded)
 		case errors.As(err, &timeout) && timeout.Timeout():
-			e.within = t.timeout
+			e.within, e.Err = t.timeout, t.cause(err)
+		case errors.Is(err, errAddressRefused):
+			e.kind, e.Err = kindNotAllowed, t.cause(err)
+		default:
+			e.Err = t.cause(err)
 		}
 		if e.kind == kindUnavailable {
-			outage.begin(e, sent)
+			outage.begin(e, d.since)
 		}
 		return e
 	}
-	if r.sendWithin > 0 {
-		left := r.sendWithin - sent.Sub(asked)
-		if left <= 0 { // asking for permission took all the time, which says nothing of the server
-			return nil, &Error{Method: r.method, Path: path, kind: kindUnavailable, Err: errNotSent}
-		}
-		defer time.AfterFunc(left, func() {
-			if !written.Load() {
-				late.Store(true)
-				cancel()
-			}
-		}).Stop()
-	}
-
-	response, err := t.roundTripper.RoundTrip(httpRequest.WithContext(httptrace.WithClientTrace(timed, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) {
-			// HTTP/2 sends a request again, later, that the server says it has not begun with. Then the permission is old.
-			if written.Load() && r.permit != nil {
-				repeated.Store(true)
-				cancel()
-			}
-			begun.Store(true)
-		},
-		WroteRequest: func(info httptrace.WroteRequestInfo) {
-			if info.Err == nil {
-				begun.Store(true)
-				written.Store(true)
-			}
-		},
-	})))
+	response, err := t.roundTripper.RoundTrip(httpRequest.WithContext(traced))
 	if err != nil {
 		return nil, noAnswer(err)
 	}
