@@ -240,7 +240,7 @@ func (a *Accessor) readSecret(ctx context.Context, namespace, name string, value
 		if err := a.checkMark(ctx, a.liveSince(time.Now()), key); err != nil {
 			return "", err
 		}
-		return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or marked, and is read in a moment", name)
+		return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or labelled, and is read in a moment", name)
 	}
 	if err != nil {
 		return "", fmt.Errorf("reading Secret %s: %w", key, err)
@@ -267,7 +267,7 @@ func (a *Accessor) checkMark(ctx context.Context, reader client.Reader, key clie
 	case err != nil:
 		return fmt.Errorf("reading metadata of Secret %s: %w", key, err)
 	case metadata.Labels[v1alpha1.CredentialsLabel] != "true":
-		return obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is not marked for Reporter, so it is not read. Run: kubectl label secret --namespace %s %s %s=true",
+		return obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is not labelled for Reporter, so it is not read. Run: kubectl label secret --namespace %s %s %s=true",
 			key.Name, key.Namespace, key.Name, v1alpha1.CredentialsLabel)
 	}
 	return nil

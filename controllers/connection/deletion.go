@@ -171,7 +171,7 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 		return d.finish(ctx, d.rc)
 	case decision.ReleaseNeverSeen:
 		return d.leaveBehind(ctx, d.rc, trail{cause: causeAlreadyDeleted, eventType: corev1.EventTypeWarning,
-			note: "Reporter has no such connection, and this resource never saw it: if spec.connectionID is wrong, the right connection is still there"})
+			note: "Reporter has no such connection, and never showed it to this resource: if spec.connectionID is wrong, the right connection is still there"})
 	case decision.ReleaseAlreadyDeleted:
 		return d.leaveBehind(ctx, d.rc, trail{cause: causeAlreadyDeleted, eventType: corev1.EventTypeNormal, note: "the connection was already deleted in Reporter"})
 	default:

@@ -80,7 +80,7 @@ func JudgeGrounds(g Grounds, now time.Time) GroundsVerdict {
 	return GroundsVerdict{Step: StepDelete}
 }
 
-// judgeBrakes says whether a person holds the deletion, or it is not yet due.
+// judgeBrakes says whether a person blocks the deletion, or it is not yet due.
 func judgeBrakes(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEndpoint, now time.Time) (block Block, blocked bool) {
 	if rc.Spec.DeletionProtection {
 		return BlockFor(v1alpha1.ReasonDeletionProtected, "", 0), true

@@ -13,8 +13,8 @@ import (
 type Traits struct {
 	// Shared: it holds for everything that uses the same Reporter, so thousands of resources may say it in the same moment.
 	Shared bool
-	// NotReportersDoing: a person holds the deletion, it is not due, or others go first. How long that took says nothing about how
-	// long Reporter will take.
+	// NotReportersDoing: a person blocks the deletion, it is not due, it is queued, or a claim is not looked up yet. How long that took says
+	// nothing about how long Reporter will take.
 	NotReportersDoing bool
 	// Local: something in the cluster is missing or cannot be used. Its change wakes whoever waits for it.
 	Local bool
@@ -22,7 +22,7 @@ type Traits struct {
 	InReporter bool
 	// RefusesClaim: Reporter has answered a look-up, and did not show the connection to these credentials.
 	RefusesClaim bool
-	// ForPerson: it does not end by itself, so it is tried again at the slowest.
+	// ForPerson: it does not end by itself, so it is tried again after MaxDelay.
 	ForPerson bool
 	// Inconclusive: it says nothing about whether the connection is there.
 	Inconclusive bool
@@ -43,7 +43,7 @@ type row struct {
 // reasons is the one table of them: every reason of the API has its row.
 var reasons = map[string]row{
 	v1alpha1.ReasonAvailable: {message: "Reporter shows the connection"},
-	v1alpha1.ReasonDuplicate: {message: "Reporter shows the connection, and {detail} claims it too, for longer. It is deleted with the last resource that claims it"},
+	v1alpha1.ReasonDuplicate: {message: "Reporter shows the connection, and {detail} claims it too and is older. The connection is deleted with the last resource that claims it"},
 
 	v1alpha1.ReasonJobInProgress: {Traits: Traits{InReporter: true, Inconclusive: true},
 		message: "Jobs in Reporter, pending or processing, read from {detail}. The deletion goes on by itself when they have ended. " +
@@ -54,7 +54,7 @@ var reasons = map[string]row{
 		message: "Reporter shows the connection but does not delete it, as it does with connections that are configured on its server. " +
 			"Remove it there, or set spec.deletionPolicy to Retain"},
 	v1alpha1.ReasonInvalidConnectionID: {Traits: Traits{InReporter: true, RefusesClaim: true, ForPerson: true},
-		message: "Reporter does not take spec.connectionID for an id, and it cannot be changed. " +
+		message: "Reporter does not accept spec.connectionID as an id, and it cannot be changed. " +
 			"Set spec.deletionPolicy to Retain and delete this resource, then create one with the right id"},
 	v1alpha1.ReasonConnectionNotFound: {Traits: Traits{RefusesClaim: true, ForPerson: true},
 		message: "Reporter has no such connection for these credentials. Soft deletion is final: " +
@@ -72,20 +72,20 @@ var reasons = map[string]row{
 	v1alpha1.ReasonReporterUnavailable: {Traits: Traits{Shared: true, Inconclusive: true}, unstable: true,
 		message: "Reporter is not available: {detail}"},
 	v1alpha1.ReasonUnexpectedResponse: {Traits: Traits{Inconclusive: true}, unstable: true,
-		message: "the answer is not one of Reporter's: {detail}. Check spec.url of the ReporterEndpoint, and proxies in between"},
+		message: "The response is not one of Reporter's: {detail}. Check spec.url of the ReporterEndpoint, and proxies in between"},
 
 	v1alpha1.ReasonQueued: {Traits: Traits{Shared: true, NotReportersDoing: true, Inconclusive: true},
-		message: "others come first: this Reporter gets no more requests than {detail} and its own limit allow. " +
-			"The deletion goes on by itself when it is its turn"},
+		message: "The deletion waits in the queue for this Reporter, which gets no more requests than {detail} and its own limit allow. " +
+			"It goes on by itself"},
 	v1alpha1.ReasonClaimUnverified: {Traits: Traits{NotReportersDoing: true},
-		message: "a ReporterConnection in another namespace names the connection too, and has not been looked up yet. " +
+		message: "A ReporterConnection in another namespace names the connection too, and has not been looked up yet. " +
 			"The deletion goes on by itself when it has been, or after ten minutes in all"},
 	v1alpha1.ReasonDeletionProtected: {Traits: Traits{NotReportersDoing: true, ForPerson: true},
 		message: "spec.deletionProtection is true. Set it to false to let the deletion go on"},
 	v1alpha1.ReasonSuspended: {Traits: Traits{NotReportersDoing: true, ForPerson: true},
 		message: "spec.suspend of ReporterEndpoint {detail} is true. Set it to false to let the deletions go on"},
 	v1alpha1.ReasonDeletionDelayed: {Traits: Traits{NotReportersDoing: true},
-		message: "the connection is deleted no earlier than {detail}, and not at all if another resource claims it by then: one of another name, " +
+		message: "The connection is deleted no earlier than {detail}, and not at all if another resource claims it by then: one of another name, " +
 			"as this one holds its own until it is gone. To keep the connection, set spec.deletionPolicy to Retain"},
 
 	v1alpha1.ReasonEndpointNotFound: {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
@@ -93,10 +93,10 @@ var reasons = map[string]row{
 	v1alpha1.ReasonSecretNotFound:   {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
 	v1alpha1.ReasonSecretNotGranted: {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
 	v1alpha1.ReasonInUse: {Traits: Traits{Local: true, ForPerson: true},
-		message: "needed for the deletion of {detail}. It goes by itself when they are gone, name another endpoint, or have spec.deletionPolicy Retain"},
+		message: "{detail} need this endpoint for their deletion. It is released when they are gone, name another endpoint, or have spec.deletionPolicy Retain"},
 }
 
-// BlockFor is the block for a reason, with a detail for its message: after RetryIn for what ends by itself, at the slowest otherwise.
+// BlockFor is the block for a reason, with a detail for its message: after retryIn for what ends by itself, after MaxDelay otherwise.
 func BlockFor(reason, detail string, retryIn time.Duration) Block {
 	row := reasons[reason]
 	if row.ForPerson {

@@ -121,7 +121,7 @@ func (r *RoleBindingReconciler) warn(ctx context.Context, binding *rbacv1.RoleBi
 		Action:              "Delete",
 		Regarding: corev1.ObjectReference{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding",
 			Namespace: binding.Namespace, Name: binding.Name, UID: binding.UID},
-		Note: "without this RoleBinding the operator works here no longer: until it is created again, live resources are not looked up, and none that is deleted goes",
+		Note: "without this RoleBinding the operator works here no longer: until it is created again, live resources are not looked up, and no deleted one is released",
 	})
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 		log.FromContext(ctx).Error(err, "Warning of the release of a RoleBinding") // by a quota, say: no reason to hold it for ever
