@@ -5,19 +5,19 @@ package v1alpha1
 // Condition types.
 const (
 	// ConditionReady sums a resource up. On a ReporterEndpoint it is True while Reporter answers and accepts the
-	// credentials. On a ReporterConnection it is True while Reporter shows the connection; while a deletion is held it is
-	// False with the reason of the hold.
+	// credentials. On a ReporterConnection it is True while Reporter shows the connection; while a deletion is blocked it is
+	// False with the reason for that.
 	ConditionReady = "Ready"
 
-	// ConditionDeletionBlocked is on a deleted ReporterConnection, and True, for as long as its deletion is held. Its
+	// ConditionDeletionBlocked is on a deleted ReporterConnection, and True, for as long as its deletion is blocked. Its
 	// reason and message say what it waits for, its lastTransitionTime since when. It never has to be removed by hand:
-	// it goes away with the resource. A deleted ReporterEndpoint has it while connections still need it.
+	// it goes away with the resource. A deleted ReporterEndpoint has it while ReporterConnections still need the endpoint.
 	ConditionDeletionBlocked = "DeletionBlocked"
 )
 
 // Reasons of the conditions Ready and DeletionBlocked: a closed set. Each says what the user can do about it.
 //
-// Every hold of a deletion also ends with spec.deletionPolicy: Retain on the deleting resource, which leaves the
+// Every blocked deletion also goes on with spec.deletionPolicy: Retain on the deleted resource, which leaves the
 // connection in Reporter, or with another spec.endpointRef.
 const (
 	// ReasonAvailable: all is well. On a ReporterConnection, Reporter shows the connection; on a ReporterEndpoint,
@@ -33,11 +33,11 @@ const (
 	ReasonConnectionNotFound = "ConnectionNotFound"
 
 	// ReasonJobInProgress: jobs in Reporter, pending or processing, read from the connection. The deletion goes on by
-	// itself when they have ended. A job whose worker died blocks for ever: it has to be ended in Reporter.
+	// itself when they have ended. A job whose worker died has to be ended in Reporter.
 	ReasonJobInProgress = "JobInProgress"
 
-	// ReasonConflict: Reporter refuses the deletion because of a conflict it gives no known code for. The message names the
-	// code; the operator tries again by itself.
+	// ReasonConflict: Reporter refuses the deletion because of a conflict whose code the operator does not know. The message
+	// names the code; the operator tries again by itself.
 	ReasonConflict = "Conflict"
 
 	// ReasonNotDeletable: Reporter shows the connection but does not delete it, as it does with connections that are
@@ -45,11 +45,11 @@ const (
 	ReasonNotDeletable = "NotDeletable"
 
 	// ReasonAbsenceUnverified: the connection was seen in one Reporter or tenant, and is absent in the one that the endpoint
-	// names now, which proves nothing. Restore the endpoint's URL and credentials (status.observedIn names them), or set
+	// leads to now, which proves nothing. Restore the endpoint's URL and credentials (status.observedIn names them), or set
 	// spec.deletionPolicy: Retain.
 	ReasonAbsenceUnverified = "AbsenceUnverified"
 
-	// ReasonInvalidConnectionID: Reporter does not take spec.connectionID for an id. It cannot be changed: set
+	// ReasonInvalidConnectionID: Reporter does not accept spec.connectionID as an id. It cannot be changed: set
 	// spec.deletionPolicy: Retain, delete the resource and create one with the right id.
 	ReasonInvalidConnectionID = "InvalidConnectionID"
 
@@ -61,15 +61,15 @@ const (
 	// Manager fails. Grant it there, or correct the credentials.
 	ReasonForbidden = "Forbidden"
 
-	// ReasonRateLimited: Reporter asks for fewer requests (429). The operator comes back when Reporter said.
+	// ReasonRateLimited: Reporter asks for fewer requests (429). The operator tries again when Reporter said.
 	ReasonRateLimited = "RateLimited"
 
 	// ReasonReporterUnavailable: Reporter cannot be reached or answers with a server error. The operator tries again by
 	// itself, and at once when the ReporterEndpoint is Ready again.
 	ReasonReporterUnavailable = "ReporterUnavailable"
 
-	// ReasonUnexpectedResponse: something answers that is not Reporter's connections API, or not as documented. Check
-	// spec.url of the ReporterEndpoint, and proxies in between.
+	// ReasonUnexpectedResponse: the response is not one that Reporter's connections API documents. Check spec.url of the
+	// ReporterEndpoint, and proxies in between.
 	ReasonUnexpectedResponse = "UnexpectedResponse"
 
 	// ReasonDeletionProtected: spec.deletionProtection is true. Set it to false to let the deletion go on.
@@ -82,16 +82,17 @@ const (
 	// another resource claims the connection by then.
 	ReasonDeletionDelayed = "DeletionDelayed"
 
-	// ReasonQueued: for a minute and more, others came first, as Reporter gets no more requests than spec.maxInFlight of the
-	// ReporterEndpoint and its own limit allow. The deletion goes on by itself. Where it takes too long, see whether Reporter is
+	// ReasonQueued: the deletion has waited for a minute and more in the queue for Reporter, which gets no more requests than
+	// spec.maxInFlight of the ReporterEndpoint and its own limit allow. The deletion goes on by itself. Where it takes too long, see whether Reporter is
 	// slow, or raise maxInFlight.
 	ReasonQueued = "Queued"
 
 	// ReasonClaimUnverified: a ReporterConnection in another namespace names the same connection, and the operator has not looked it
-	// up yet, so it is not known whether it may. The deletion goes on by itself when it has been looked up, or after ten minutes in all.
+	// up yet, so it is not known whether Reporter shows it the connection. The deletion goes on by itself when it has been looked up, or
+	// after ten minutes in all.
 	ReasonClaimUnverified = "ClaimUnverified"
 
-	// ReasonInUse: on a deleted ReporterEndpoint, ReporterConnections still name it whose deletion will need it. The message
+	// ReasonInUse: ReporterConnections whose deletion will need a deleted ReporterEndpoint still name it. The message
 	// names them: delete them, let them name another endpoint, or set spec.deletionPolicy: Retain on them or on the endpoint.
 	ReasonInUse = "InUse"
 
@@ -102,7 +103,7 @@ const (
 	// ReasonInvalidEndpoint: the spec of the ReporterEndpoint cannot be used. The message says what to write instead.
 	ReasonInvalidEndpoint = "InvalidEndpoint"
 
-	// ReasonSecretNotFound: the Secret that the ReporterEndpoint names, or the key in it, does not exist or is empty. Create it.
+	// ReasonSecretNotFound: the Secret that the ReporterEndpoint names does not exist, or its key is missing or empty. Create it.
 	ReasonSecretNotFound = "SecretNotFound"
 
 	// ReasonSecretNotGranted: the Secret exists but is not labelled reporter.lerian.studio/credentials=true, so the operator

@@ -13,7 +13,7 @@ type DeletionPolicy string
 const (
 	// DeletionPolicyDelete soft-deletes the connection in Reporter, which is final.
 	DeletionPolicyDelete DeletionPolicy = "Delete"
-	// DeletionPolicyRetain leaves the connection in Reporter alone: only the resource goes.
+	// DeletionPolicyRetain keeps the connection in Reporter: only the resource is deleted.
 	DeletionPolicyRetain DeletionPolicy = "Retain"
 )
 
@@ -34,13 +34,13 @@ type ReporterConnectionSpec struct {
 	ConnectionID string `json:"connectionID,omitempty"`
 
 	// deletionPolicy says what the deletion of this resource does in Reporter: Delete soft-deletes the connection there, which
-	// is final; Retain leaves it alone. It may be changed at any time, also while a deletion waits.
+	// is final; Retain keeps it. It may be changed at any time, also while a deletion waits.
 	// +optional
 	// +default="Delete"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
 	// deletionProtection has the API server refuse to delete this resource while it is true. Where it is deleted all the same,
-	// as by the deletion of its CustomResourceDefinition, the operator holds the deletion until the protection is lifted.
+	// as by the deletion of its CustomResourceDefinition, the operator blocks the deletion until the protection is lifted.
 	// +optional
 	DeletionProtection bool `json:"deletionProtection,omitempty"`
 }
@@ -76,12 +76,12 @@ type ReporterConnectionStatus struct {
 	ObservedIn *ObservedIn `json:"observedIn,omitempty"`
 
 	// notShownAt is the base URL at which Reporter answered the last look-up without showing the connection to these credentials. It is
-	// empty where Reporter showed it, or gave no answer.
+	// empty where Reporter showed the connection or did not answer.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	NotShownAt string `json:"notShownAt,omitempty"`
 
-	// conditions of the resource: Ready sums it up; DeletionBlocked is there while a deletion is held.
+	// conditions of the resource: Ready sums it up; DeletionBlocked is there while its deletion is blocked.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -129,27 +129,27 @@ type ObservedConnection struct {
 	UpdatedAt *metav1.Time `json:"updatedAt,omitempty"`
 }
 
-// ObservedIn is the place where a connection was seen: a Reporter and a tenant in it.
+// ObservedIn says in which Reporter, and which tenant of it, a connection was seen.
 type ObservedIn struct {
 	// url is the base URL of the Reporter.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	URL string `json:"url,omitempty"`
 
-	// tenantID is the tenant of the credentials, empty where there is but one.
+	// tenantID is the tenant of the credentials, empty where Reporter has only one.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	TenantID string `json:"tenantID,omitempty"`
 
-	// credentials stands for those that the connection was seen with, where their token does not tell which tenant it is for: with
-	// others, absence proves nothing. It is a few bits of a digest, and says nothing of them.
+	// credentials identifies those that the connection was seen with, where their token does not say which tenant it is for: with
+	// others, absence proves nothing. It is a few bits of a digest, and reveals nothing of them.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Credentials string `json:"credentials,omitempty"`
 }
 
-// MayBe says whether two places can be the same: the same Reporter, and the same tenant as far as that is known. A connection that is
-// shown in both is one and the same.
+// MayBe says whether both can be the same: the same Reporter, and the same tenant as far as that is known. A connection that is
+// shown in both is then one and the same.
 func (in *ObservedIn) MayBe(other ObservedIn) bool {
 	return in.URL == other.URL && (in.TenantID == other.TenantID || in.Credentials != "" || other.Credentials != "")
 }

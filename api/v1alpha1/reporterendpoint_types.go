@@ -18,8 +18,8 @@ type ReporterEndpointSpec struct {
 	// +optional
 	Auth *EndpointAuth `json:"auth,omitempty"`
 
-	// tls says how to verify a Reporter with an https URL, where the authorities that the operator's system trusts do not do.
-	// There is no way not to verify it.
+	// tls says how to verify a Reporter with an https URL, where the operator's system does not trust its authority.
+	// Verification cannot be turned off.
 	// +optional
 	TLS EndpointTLS `json:"tls,omitzero"`
 
@@ -31,8 +31,8 @@ type ReporterEndpointSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m))+$') && duration(self) >= duration('1s') && duration(self) <= duration('60s')",message="must be a duration from 1s to 60s, for example 10s"
 	Timeout *metav1.Duration `json:"timeout,omitempty"`
 
-	// maxInFlight is how many requests to Reporter about connections may be under way at the same time, from 1 to 64. Endpoints
-	// that name the same Reporter with the same credentials count together. Fewer spare a Reporter that is slow under load.
+	// maxInFlight is how many requests to Reporter about connections may be in flight at the same time, from 1 to 64. Those of
+	// endpoints that name the same Reporter with the same credentials count together. Fewer spare a Reporter that is slow under load.
 	// +optional
 	// +default=16
 	// +kubebuilder:validation:Minimum=1
@@ -40,23 +40,23 @@ type ReporterEndpointSpec struct {
 	MaxInFlight int32 `json:"maxInFlight,omitempty"`
 
 	// allowedNamespaces says whose ReporterConnections may use this endpoint, and with it all that its credentials may do in
-	// Reporter. By default those of its own namespace.
+	// Reporter: by default those of its own namespace.
 	// +optional
 	// +default={"from": "Same"}
 	AllowedNamespaces AllowedNamespaces `json:"allowedNamespaces,omitzero"`
 
-	// deletionPolicy overrides, if it is Retain, that of every ReporterConnection that uses this endpoint: their resources go,
-	// and Reporter is not touched. It may be changed at any time, also while deletions wait.
+	// deletionPolicy overrides, if it is Retain, that of every ReporterConnection that uses this endpoint: the resources are
+	// deleted, and their connections stay. It may be changed at any time, also while deletions wait.
 	// +optional
 	// +default="Delete"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// suspend holds, while it is true, every deletion through this endpoint. They go on at once when it is lifted.
+	// suspend blocks, while it is true, every deletion through this endpoint. They go on at once when it is false.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
-	// deletionDelay is how long after its resource a connection is deleted at the earliest. In that time another resource may
-	// take the connection over. 30s is wise under Argo CD, which deletes before it creates; at most 168h.
+	// deletionDelay is how long after its resource a connection is deleted at the earliest, at most 168h. In that time another
+	// resource may claim the connection. 30s is wise under Argo CD, which deletes before it creates.
 	// +optional
 	// +default="0s"
 	// +kubebuilder:validation:Type=string
@@ -82,8 +82,8 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="has(self.selector) == (has(self.from) && self.from == 'Selector')",message="selector goes with from: Selector, and from: Selector with a selector"
 type AllowedNamespaces struct {
-	// from is Same for the endpoint's own namespace, All for every one, Selector for its own and those that selector matches. An
-	// operator that is installed for some namespaces alone knows no others, and takes no Selector.
+	// from is Same for the endpoint's own namespace, All for every one, Selector for its own and those that selector matches. For an
+	// operator that is installed for some namespaces alone, All means those, and Selector is invalid.
 	// +optional
 	// +default="Same"
 	From FromNamespaces `json:"from,omitempty"`
@@ -119,8 +119,8 @@ type EndpointAuth struct {
 
 // AccessManagerAuth says where to log in, and as whom.
 type AccessManagerAuth struct {
-	// url is the base URL of the Access Manager, for example http://plugin-access-manager-auth:4000. The path of the login is
-	// left out.
+	// url is the base URL of the Access Manager, for example http://plugin-access-manager-auth:4000, without the path of the
+	// login.
 	// +required
 	// +kubebuilder:validation:XValidation:rule="!self.contains('/v1/login')",message="must be the base URL only: leave out /v1/login and what follows, the operator appends it"
 	URL BaseURL `json:"url,omitempty"`
@@ -143,8 +143,8 @@ type SecretReference struct {
 // EndpointTLS says how to verify a server.
 // +kubebuilder:validation:MinProperties=1
 type EndpointTLS struct {
-	// caBundle holds the certificates of the authorities to trust, in PEM form, in place of those of the operator's system; of
-	// the Access Manager as well.
+	// caBundle holds the certificates of the authorities to trust, in PEM form, in place of those of the operator's system. It
+	// also applies to the Access Manager.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=262144
@@ -188,7 +188,7 @@ type ReporterEndpointStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// conditions of the endpoint: Ready is True while Reporter answers and accepts the credentials; DeletionBlocked is there
-	// while ReporterConnections keep a deleted endpoint from going.
+	// while ReporterConnections still need a deleted endpoint.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -196,8 +196,8 @@ type ReporterEndpointStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// ReporterEndpoint is a Reporter whose connections ReporterConnections of this namespace name: where it is and with which
-// credentials to speak to it.
+// ReporterEndpoint says where a Reporter is, with which credentials to speak to it, and which namespaces' ReporterConnections
+// may use it.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
