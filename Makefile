@@ -50,12 +50,12 @@ demo: ## Show the operator at work on a local control plane, then clean up.
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && exec bin/demo
 
 .PHONY: playground
-playground: ## Leave control plane, operator and in-memory Reporter standing to play with, until Ctrl-C.
+playground: ## Keep control plane, operator and in-memory Reporters running to play with, until Ctrl-C.
 	go build -o bin/demo ./hack/demo
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && exec bin/demo --playground
 
 .PHONY: controlplane
-controlplane: ## Build etcd and Kubernetes from Go modules, once: minutes. Prints their directory.
+controlplane: ## Build etcd and Kubernetes from Go modules, once, in minutes, and print their directory.
 	@$(CONTROL_PLANE)
 
 ##@ Develop
@@ -112,11 +112,11 @@ PROCS ?= 2
 STORY_FLAGS ?=
 STORIES = $(GINKGO) run --procs=$(PROCS) --timeout=40m $(STORY_FLAGS)
 
-# What `make test` runs, in this order: cheap and telling first.
+# What `make test` runs, in this order: what is cheap and often fails comes first.
 TEST_STEPS = verify build lint controlplane test-go conformance demo
 
 .PHONY: test
-test: ## Everything that must pass before a change is merged. Ends with where the time went.
+test: ## Run everything that must pass before a change is merged, and print the time of each step.
 	@times=""; for step in $(TEST_STEPS); do \
 		echo "==> make $$step"; start=$$(date +%s); status=0; \
 		$(MAKE) --no-print-directory $$step || status=$$?; \
@@ -177,7 +177,7 @@ conformance: ## Check what the operator relies on: in the in-memory Reporter, or
 DURATION ?= 10m
 
 .PHONY: simulate
-simulate: ## Simulate histories of new seeds for DURATION, until one breaks a promise; then small worlds, all of each. `make test` has some of both.
+simulate: ## Simulate histories of new seeds for DURATION, until one breaks a promise; then explore small worlds. `make test` runs some of both.
 	go test ./controllers/simulation -run '^TestSimulation$$' -count=1 -v -timeout 0 -simulation.duration $(DURATION)
 	go test ./controllers/simulation -run '^(TestSmallWorlds|TestDifferential)$$' -count=1 -v -timeout 0 -simulation.states $(STATES) -simulation.differential 3000
 
@@ -188,7 +188,7 @@ STATES ?= 20000
 mutants: ## Break the operator in one place after the other; fail if no test notices. MUTANTS chooses by words of their names.
 	go run ./hack/mutants $(MUTANTS)
 
-# How long for each of them; their seeds run with the other tests.
+# How long each fuzz test runs; its seeds run with the other tests.
 FUZZTIME ?= 1m
 
 .PHONY: fuzz
@@ -220,14 +220,14 @@ docker-push: ## Push the image IMG.
 install: ## Install the CRDs into the cluster of the current KUBECONFIG.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply -f -
 
-# With a CRD go all objects of its kind, and what they claim in Reporter. Once there are none, the label lets the admission
-# policy that guards against this agree.
+# Deleting a CRD deletes all objects of its kind, and what they claim in Reporter. An admission policy refuses that without the
+# label, which is set once there are no objects.
 .PHONY: uninstall
-uninstall: ## Delete the CRDs, before undeploy; refused while anything is left that the operator has to let go.
+uninstall: ## Delete the CRDs, before undeploy; refused while anything is left that the operator has to release.
 	@held=$$($(KUBECTL) get secrets --all-namespaces -l reporter.lerian.studio/credentials=true \
 		-o jsonpath='{range .items[*]}{.metadata.namespace} {.metadata.name} {.metadata.finalizers}{"\n"}{end}') || exit; \
 	held=$$(printf '%s\n' "$$held" | sed -n 's|^\([^ ]*\) \([^ ]*\) .*"reporter.lerian.studio/in-use".*|kubectl label secret --namespace \1 \2 reporter.lerian.studio/credentials-|p'); \
-	if [ -n "$$held" ]; then printf '%s\n%s\n' "These Secrets are held for Reporter. Take the mark off, while the operator and its policies are there:" \
+	if [ -n "$$held" ]; then printf '%s\n%s\n' "These Secrets are held for Reporter. Take the label off, while the operator and its policies are there:" \
 		"$$held" >&2; exit 1; fi; \
 	crds=""; for kind in reporterconnections reporterendpoints; do \
 		crd=$$($(KUBECTL) get crd "$$kind.reporter.lerian.studio" --ignore-not-found -o name) || exit; \
@@ -240,25 +240,25 @@ uninstall: ## Delete the CRDs, before undeploy; refused while anything is left t
 	if [ -n "$$crds" ]; then \
 		$(KUBECTL) label --overwrite $$crds reporter.lerian.studio/allow-deletion=true && $(KUBECTL) delete $$crds; fi
 
-# The namespaces whose RoleBinding an operator holds that works in some namespaces alone. Only while it works there does it let go, and
-# what nobody lets go of holds the namespace for ever.
+# The namespaces whose RoleBinding an operator holds that works in some namespaces alone. Only an operator that works there releases it, and a
+# RoleBinding that nobody releases holds its namespace for ever.
 HELD_BINDINGS = $(KUBECTL) get rolebindings --all-namespaces --field-selector metadata.name=reporter-operator -o go-template=$(HELD_TEMPLATE)
 
-# With WATCH_NAMESPACES, rights in the whole cluster from an earlier install are taken back. One that does not exist keeps no other from
-# its RoleBinding.
-# The namespaces of what the operator would have to let go.
+# The namespaces of what the operator would have to release.
 HELD_TEMPLATE = '{{range .items}}{{if .metadata.finalizers}}{{.metadata.namespace}} {{end}}{{end}}'
 HELD_NAMESPACES = $(KUBECTL) get reporterconnections,reporterendpoints --all-namespaces -o go-template=$(HELD_TEMPLATE) && \
 	$(KUBECTL) get secrets --all-namespaces -l reporter.lerian.studio/credentials=true -o go-template=$(HELD_TEMPLATE)
 
+# With WATCH_NAMESPACES, rights in the whole cluster from an earlier install are taken back. Where one namespace does not exist, the others get
+# their RoleBinding all the same.
 .PHONY: deploy
 deploy: ## Install the CRDs and the operator with the image IMG, to work in WATCH_NAMESPACES alone if that is set.
 	@held=$$($(HELD_BINDINGS)) || exit; for namespace in $$held; do case ',$(WATCH_NAMESPACES),' in *,$$namespace,*) ;; *) printf '%s\n' \
-		"The operator works in namespace $$namespace, which WATCH_NAMESPACES leaves out. Have it let go first:" \
+		"The operator works in namespace $$namespace, which WATCH_NAMESPACES leaves out. Have it release that one first:" \
 		"$(KUBECTL) delete rolebinding --namespace $$namespace reporter-operator" >&2; exit 1 ;; esac; done
 	@if [ -n '$(WATCH_NAMESPACES)' ] && $(KUBECTL) get clusterrolebinding reporter-operator-manager-rolebinding >/dev/null 2>&1; then \
 		held=$$($(HELD_NAMESPACES)) || exit; for namespace in $$held; do case ',$(WATCH_NAMESPACES),' in *,$$namespace,*) ;; *) printf '%s\n' \
-		"The operator works everywhere so far, and holds what is in namespace $$namespace, which WATCH_NAMESPACES leaves out: nobody would ever release it." \
+		"The operator works in all namespaces so far, and holds objects in namespace $$namespace, which WATCH_NAMESPACES leaves out: nobody would ever release them." \
 		"Add the namespace, or delete these first: $(KUBECTL) get rconn,rep,secret --namespace $$namespace" >&2; exit 1 ;; esac; done; fi
 	@mkdir -p bin/deploy
 	@printf 'resources: [../../$(CONFIG)]\n' >bin/deploy/kustomization.yaml
@@ -274,11 +274,11 @@ deploy: ## Install the CRDs and the operator with the image IMG, to work in WATC
 		$(KUBECTL) apply --namespace $$namespace -k config/watched-namespace || status=$$?; done; exit $$status
 
 .PHONY: undeploy
-undeploy: ## Remove the operator. The CRDs and their objects stay, and held until it is back.
+undeploy: ## Remove the operator. The CRDs and their objects stay; deletions wait until it is back.
 	@held=$$($(HELD_BINDINGS)) || exit; \
 	for namespace in $$held; do $(KUBECTL) delete rolebinding --namespace $$namespace reporter-operator --wait=false || exit; done; \
 	for namespace in $$held; do $(KUBECTL) wait rolebinding --namespace $$namespace reporter-operator --for=delete --timeout=2m || { printf '%s\n' \
-		"The RoleBinding in namespace $$namespace goes when no deletion waits there any more, and the operator runs. Try again then:" \
+		"The operator, if it runs, releases the RoleBinding in namespace $$namespace when no deletion waits there any more. Try again then:" \
 		"$(KUBECTL) get rconn --namespace $$namespace" >&2; exit 1; }; done
 	$(KUSTOMIZE) build $(CONFIG) | \
 		$(KUBECTL) delete --ignore-not-found -l app.kubernetes.io/component!=crd -f -
