@@ -45,7 +45,7 @@ type bench struct {
 }
 
 func (b *bench) setUp(ctx context.Context) error {
-	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard))) // what the libraries have to say is not for this audience
+	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard))) // the libraries' logs are not shown
 	var err error
 	if b.World, err = testenv.Start(ctx); err != nil {
 		return err

@@ -169,7 +169,7 @@ func (b *bench) readyHerd(ctx context.Context, size int) (*herd, *process, error
 	return h, p, h.skipCalls()
 }
 
-// awaitReady waits until the operator has told of every resource. That the audit log has it all is waited for as well.
+// awaitReady waits until the operator has written the status of every resource, and until the audit log has all of that.
 func (h *herd) awaitReady(ctx context.Context, p *process) error {
 	told, err := poll(ctx, patience, func() (bool, error) {
 		calls, err := h.apiCalls()

@@ -187,16 +187,16 @@ func (b *bench) drainBesideHanging(ctx context.Context) (drained, error) {
 
 // outage is what an operator did while a Reporter was down, and after that.
 type outage struct {
-	told      float64 // seconds until all deletions said that they are held
+	told      float64 // seconds until all deletions said that they are blocked
 	writes    int     // the most status writes of one resource
-	unsettled int     // how many resources were never told of
+	unsettled int     // how many resources had no status written
 	requests  float64 // per second, once settled
 	cpu       float64 // per cent of a core, once settled
 	noticed   float64 // seconds from the recovery until the first resource is gone
 	recovered drained
 }
 
-// down looks at what an outage costs, and how fast the operator is after it.
+// down measures what an outage costs, and how fast the operator is after it.
 func down(ctx context.Context, b *bench) (outcome, error) {
 	var told, requests, cpu, noticed, rates, writes series
 	unsettled, left := 0, 0
@@ -273,7 +273,7 @@ func (b *bench) sitThroughOutage(ctx context.Context, round int) (outage, error)
 	return o, h.clear(ctx)
 }
 
-// settle waits until all deletions are told of and looks at what goes on then.
+// settle waits until the status of all deletions is written, and measures what goes on then.
 func (h *herd) settle(ctx context.Context, p *process, o *outage) error {
 	var writes map[string]int
 	_, err := poll(ctx, time.Minute+time.Duration(len(h.claimed))*20*time.Millisecond, func() (bool, error) {

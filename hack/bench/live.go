@@ -80,7 +80,7 @@ func memory(ctx context.Context, b *bench) (outcome, error) {
 	}, nil
 }
 
-// restart looks at what few deletions wait for when the operator starts among many live resources.
+// restart measures how long a few deletions take when the operator starts among many live resources.
 func restart(ctx context.Context, b *bench) (outcome, error) {
 	h, err := b.crowded(ctx)
 	if err != nil {
@@ -183,7 +183,7 @@ func (h *herd) deleteSomeAndRestart(ctx context.Context) (restarted, error) {
 	if err := ends.awaitAll(ctx, p, h.sized(victims)); err != nil {
 		return r, err
 	}
-	if err := pause(ctx, 15*time.Second); err != nil { // for the routine to show
+	if err := pause(ctx, 15*time.Second); err != nil { // for routine look-ups
 		return r, err
 	}
 	gone, err := ends.seen()

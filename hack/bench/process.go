@@ -27,7 +27,7 @@ type process struct {
 	started time.Time
 }
 
-// contender is one of those that drain the same herd. They are told apart by what they do, and are alike in all else: each is a process
+// contender is one of those that drain the same herd. They differ in what they do, and in nothing else: each is a process
 // of its own with the operator's ServiceAccount, so that the API server has the same to do for each request.
 type contender struct {
 	name  string

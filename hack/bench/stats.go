@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// series is what the runs of one thing measured.
+// series holds the values of one measurement, one for each run or each resource.
 type series []float64
 
 func (s series) median() float64 {
@@ -65,8 +65,8 @@ func keepsUp(rates, limit series) bool {
 // The proportional schedule, as the README tells users: after an eighth of the time waited already, never sooner than a second nor
 // later than ten minutes, give or take a tenth.
 const (
-	soonest = time.Second
-	slowest = 10 * time.Minute
+	minDelay = time.Second
+	maxDelay = 10 * time.Minute
 )
 
 // scheduledCalls returns the least and the most calls of Reporter that the schedule has for a deletion whose job ends after it has
@@ -80,7 +80,7 @@ func scheduledCalls(wait time.Duration) (least, most int) {
 func callsWithin(wait time.Duration, jitter float64, ahead, late time.Duration) int {
 	calls := 1
 	for at := time.Duration(0); at < wait; calls++ {
-		pause := min(max((at+ahead)/8, soonest), slowest)
+		pause := min(max((at+ahead)/8, minDelay), maxDelay)
 		at += time.Duration(float64(pause)*jitter) + late
 	}
 	return calls

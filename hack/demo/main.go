@@ -31,7 +31,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "demo: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
 	}
-	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard))) // what its libraries have to say is not for this audience
+	ctrl.SetLogger(zap.New(zap.WriteTo(io.Discard))) // its libraries' logs are not shown
 	os.Exit(run(*playground))
 }
 
@@ -101,12 +101,12 @@ type interruption struct{ signal syscall.Signal }
 
 func (i interruption) Error() string { return "interrupted: " + i.signal.String() }
 
-// forced is set when cleaning up was made short: then something may well not have ended in good order.
+// forced is set when cleaning up was cut short: then some processes may not have ended in good order.
 var forced atomic.Bool
 
 // catchSignals has the first signal end the play in good order, and the second one at once.
 func catchSignals(s *screen, cancel context.CancelCauseFunc) {
-	// A reader of stdout that leaves must not take this process with it: printing fails, and that ends the play.
+	// Without this, SIGPIPE would end the process when the reader of stdout ends. So printing fails, and that ends the play in good order.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	caught := make(chan os.Signal, 2)
 	signal.Notify(caught, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)

@@ -17,7 +17,7 @@ import (
 // width is what the lines of this program fit in; what kubectl prints may be wider.
 const width = 100
 
-// tone is how a text sounds on a terminal.
+// tone is the style of a text on a terminal.
 type tone string
 
 const (

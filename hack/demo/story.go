@@ -18,7 +18,7 @@ import (
 
 // When things happen, counted from the deletion.
 const (
-	settled = time.Second / 2 // what needs no waiting is over, and told
+	settled = time.Second / 2 // deletions that need not wait are done, and printed
 	outage  = 3 * time.Second // the second Reporter comes back
 	job     = 5 * time.Second // the job ends
 )
@@ -75,7 +75,7 @@ func (s *stage) tellStory(ctx context.Context) error {
 	return s.sumUp(writesBefore)
 }
 
-// raiseObstacles puts into the way of each deletion what it is to meet.
+// raiseObstacles sets up what each deletion is to wait for.
 func (s *stage) raiseObstacles(jobLasts, outageLasts string) {
 	s.jobs.Start(busy.configName(), 0)
 	s.reporters["default"].Delete(vanished.id)
@@ -134,14 +134,14 @@ func (s *stage) writes() (map[string]int, error) {
 	return writes, nil
 }
 
-// expectation is what a deletion has to come to.
+// expectation is the result that a deletion must have.
 type expectation struct {
 	held   []string       // the reasons it waits for
 	calls  *regexp.Regexp // to Reporter, in words
 	writes int            // to the API server
 }
 
-// outcome is what it came to.
+// outcome is the result that it had.
 type outcome struct {
 	held          []string
 	calls         string

@@ -19,10 +19,10 @@ import (
 // change replaces one node of a function's syntax tree. The pattern has to match exactly one node. Both are compared token by
 // token, so that line breaks, indentation and comments make no difference:
 //
-//	a.seen && !a.seenHere           an expression
-//	l.advance(to)                   a statement, where the change is one of statements
+//	a.Seen && !a.SeenHere           an expression
+//	q.grantNext(server)             a statement, where the change is one of statements
 //	if s.token == refused {…}       a statement with any body
-//	case a.seen && !a.seenHere:     a case clause with any body; likewise default:
+//	case a.Seen && !a.SeenHere:     a case clause with any body; likewise default:
 type change struct {
 	pattern string
 	kinds   []nodeKind

@@ -168,8 +168,8 @@ var (
 	crash       = regexp.MustCompile(`(?m)^(panic|fatal error): .*$`)
 )
 
-// failureIn returns in a line how go test failed. No test has failed where the package does not compile, and where the time is up, as
-// that may be for the load of the machine.
+// failureIn returns in a line how go test failed. No test counts as failed where the package does not compile, or where the time
+// is up, which the load of the machine may cause.
 func failureIn(output []byte) (string, error) {
 	failed := failedTest.FindSubmatchIndex(output)
 	switch {

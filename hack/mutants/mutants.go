@@ -26,7 +26,7 @@ const (
 	secrets    = protectionDir + ".SecretReconciler"
 )
 
-// simulation are as many histories as there are in make test, from the same seeds.
+// simulation runs as many histories as make test, from the same seeds.
 var simulation = killer{"simulation", simulationDir, "^TestSimulation$", []string{"-simulation.shorten=false"}}
 
 func scene(name string) killer { return killer{"scene", simulationDir, "^" + name + "$", nil} }

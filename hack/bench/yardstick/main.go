@@ -6,8 +6,8 @@
 //	yardstick http http://127.0.0.1:4006    the same, after one DELETE in the Reporter at that address
 //	yardstick bare                          watches what the operator watches, and does nothing at all
 //
-// It honours KUBECONFIG. Nothing in it may be taken for an operator: it looks at no endpoint, tells nobody anything, and leaves what
-// goes wrong to the queue.
+// It honours KUBECONFIG. It is no example of an operator: it reads no endpoint, writes no status, and leaves each error
+// to the queue.
 package main
 
 import (
@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
-	config.QPS = -1 // the API server's own fairness does
+	config.QPS = -1 // the API server's priority and fairness limits it
 	mgr, err := ctrl.NewManager(config, ctrl.Options{Scheme: scheme, Cache: scope.Scope{}.CacheOptions(), Metrics: metricsserver.Options{BindAddress: "0"}})
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)

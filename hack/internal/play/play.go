@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package play puts around an in-memory Reporter what its real API does not have, for those who play with one by hand: jobs
-// that are started and ended over HTTP, and a look at each request with its answer.
+// Package play adds to an in-memory Reporter what a real one's API does not have, for those who try one by hand: jobs
+// that are started and ended over HTTP, and a callback for each request with its response.
 package play
 
 import (
@@ -89,7 +89,7 @@ type Exchange struct {
 	Took   time.Duration
 }
 
-// Watched lets see look at each request, when it ends and before its answer is on the wire, unless that is long.
+// Watched calls see for each request when it ends, before its response is sent, unless that is long.
 func Watched(handler http.Handler, see func(Exchange)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		start := time.Now()
