@@ -237,9 +237,9 @@ func (b *bench) sitThroughOutage(ctx context.Context, round int) (outage, error)
 		return o, err
 	}
 	h.reporter.SetDatabaseDown(round%2 == 0)
-	comeBack := func() { h.reporter.SetDatabaseDown(false) }
+	endOutage := func() { h.reporter.SetDatabaseDown(false) }
 	if round%2 != 0 {
-		comeBack = h.reporter.Inject(reportertest.Fault{Do: reportertest.Reset()})
+		endOutage = h.reporter.Inject(reportertest.Fault{Do: reportertest.Reset()})
 	}
 	if err := h.skipCalls(); err != nil {
 		return o, err
@@ -257,7 +257,7 @@ func (b *bench) sitThroughOutage(ctx context.Context, round int) (outage, error)
 	}
 	defer ends.stop()
 	recovery := time.Now()
-	comeBack()
+	endOutage()
 	if o.recovered.times, err = ends.await(ctx, p, len(h.claimed)); err != nil {
 		return o, err
 	}

@@ -112,7 +112,7 @@ var mutants = []mutant{
 
 	// Claims
 	{"claims are ignored", decisionDir + ".successorOf", never(`claim.Standing == Successor`), tableTest("TestJudgeGrounds")},
-	{"a Retain heir is preferred", decisionDir + ".successorOf", negate(`claim.Connection.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), tableTest("TestJudgeGrounds")},
+	{"a Retain successor is preferred", decisionDir + ".successorOf", negate(`claim.Connection.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), tableTest("TestJudgeGrounds")},
 	{"a claim elsewhere counts without being shown the connection", decisionDir + ".JudgeClaim", replace(`seen != nil && seen.MayBe(here)`, `seen == nil || seen.MayBe(here)`), tableTest("TestJudgeClaim")},
 	{"it does not matter where a claim leads", decisionDir + ".JudgeClaim", remove(`case leadsTo == "" || leadsTo != here.URL:`), tableTest("TestJudgeClaim")},
 	{"a claim that was never looked up counts for nothing", decisionDir + ".JudgeClaim", replace(`return Unverified`, `return ClaimsNothing`), tableTest("TestJudgeClaim")},
@@ -129,7 +129,7 @@ var mutants = []mutant{
 	{"claims hold without a time limit", record + ".isPatient", always(`now.Sub(r.unverifiedSince) < claimPatience`), scene("TestUnverifiedClaimsHoldADeletionForTenMinutesInAll")},
 	{"patience begins with the deletion", record + ".unverified", replace(`r.unverifiedSince = now`, `r.unverifiedSince = r.since`), scene("TestPatienceWithUnverifiedClaimsBeginsWithTheFirst")},
 	{"there is patience with each claim by itself", record + ".unverified", always(`r.unverifiedSince.IsZero()`), scene("TestUnverifiedClaimsHoldADeletionForTenMinutesInAll")},
-	{"an heir is not held before it inherits", deletion + ".handOver", never(`successor.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), scene("TestHeirIsHeldBeforeItInherits")},
+	{"a successor gets no finalizer before the hand-over", deletion + ".handOver", never(`successor.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), scene("TestHeirIsHeldBeforeItInherits")},
 
 	// Brakes
 	{"Retain of the resource is ignored", decisionDir + ".JudgeGrounds", never(`rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), tableTest("TestJudgeGrounds")},
@@ -142,7 +142,7 @@ var mutants = []mutant{
 	{"Retain keeps the finalizer of a live resource", reconciler + ".ensureFinalizer", always(`!controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer)`), scene("TestRetainTakesTheFinalizerOffALiveResource")},
 	{"any namespace may use any endpoint", accessor + ".Allows", always(`namespace == endpoint.Namespace`), scene("TestNewLabelsOfANamespaceWakeItsConnections")},
 	{"endpoints outside of the scope are read", accessor + ".endpointFor", always(`a.scope.Includes(key.Namespace)`), unitTest(accessDir, "TestEndpointsOutsideOfTheScopeAreNotRead")},
-	{"an unmarked Secret is told as missing", accessor + ".checkMark", remove(`case metadata.Labels[v1alpha1.CredentialsLabel] != "true":`), scene("TestUnmarkedSecretIsToldApartFromAMissingOne")},
+	{"an unlabelled Secret is reported as missing", accessor + ".checkMark", remove(`case metadata.Labels[v1alpha1.CredentialsLabel] != "true":`), scene("TestUnmarkedSecretIsToldApartFromAMissingOne")},
 
 	// What a deletion needs
 	{"a stale cache is believed for the release of an endpoint", protectionDir + ".EndpointReconciler.Reconcile", replace(`users, err = usersOf(ctx, r.Access, r.Live, &endpoint, liveUsers(&endpoint)...)`, `users, err = usersOf(ctx, r.Access, r, &endpoint, cachedUsers(&endpoint)...)`), scene("TestNothingIsReleasedByAStaleCache")},
@@ -157,7 +157,7 @@ var mutants = []mutant{
 	{"a Secret need not outlast its terminating namespace", protectionDir + ".usageIn", remove(`usage.Pending, err = kube.IsTerminating(ctx, reader, namespace)`), scene("TestSecretOutlastsItsTerminatingNamespace")},
 	{"the Secret of a deleted endpoint is not pending", secrets + ".usageOf", never(`!endpoint.DeletionTimestamp.IsZero()`), scene("TestSecretOfADeletedEndpointStays")},
 	{"an endpoint that retains needs its Secret", secrets + ".usageOf", never(`endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), scene("TestEndpointThatRetainsNeedsNoSecret")},
-	{"Secrets that lost their mark unseen are not swept", secrets + ".OnQueue", remove(`q.Add(sweep)`), scene("TestSecretThatLostItsMarkWhileTheOperatorWasDownCanBeDeleted")},
+	{"Secrets that lost their label unseen are not swept", secrets + ".OnQueue", remove(`q.Add(sweep)`), scene("TestSecretThatLostItsMarkWhileTheOperatorWasDownCanBeDeleted")},
 	{"a RoleBinding goes although something is held by it", protectionDir + ".RoleBindingReconciler.usageOf", replace(`usage.Needed = true`, `usage.Needed = false`), unitTest(protectionDir, "TestRoleBindingIsHeldForWhatIsHeld")},
 	{"nobody is warned of the release of a RoleBinding", protectionDir + ".RoleBindingReconciler.Reconcile", remove(`if stillInUse {…}`), unitTest(protectionDir, "TestRoleBindingIsHeldForWhatIsHeld")},
 
@@ -181,7 +181,7 @@ var mutants = []mutant{
 	{"nobody comes back to a deletion that is held", deletion + ".block", replace(`d.jitter(retryIn)`, `0*d.jitter(retryIn)`), simulation},
 	{"time in which a person held a deletion counts as waited for Reporter", decisionDir + ".WaitedForReporter", never(`TraitsOf(blocked.Reason).NotReportersDoing`), tableTest("TestWaitedForReporter")},
 	{"waiting grows too fast", decisionDir + ".Proportional", replace(`waited / 8`, `waited / 2`), tableTest("TestProportional")},
-	{"what Reporter's silence says replaces what was found", decisionDir + ".JudgeLive", never(`traits.Shared && l.Settled`), tableTest("TestJudgeLive")},
+	{"an outage replaces what was found", decisionDir + ".JudgeLive", never(`traits.Shared && l.Settled`), tableTest("TestJudgeLive")},
 	{"another resource of the same name is no change", kubeDir + ".Changed", never(`before.GetUID() != after.GetUID()`), scene("TestAnotherResourceOfTheSameNameIsAChange")},
 	{"a claim wakes deletions that it cannot release", decisionDir + ".MayRelease", always(`in.MayBe(*seen)`), tableTest("TestMayRelease")},
 	{"a claim that goes wakes nobody who waits for it", decisionDir + ".MayRelease", remove(`if readyReason(deleted) == v1alpha1.ReasonClaimUnverified {…}`), tableTest("TestMayRelease")},
