@@ -24,6 +24,7 @@ import (
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
 	"github.com/reporter-operator/reporter-operator/controllers/connection"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
 	"github.com/reporter-operator/reporter-operator/controllers/endpoint"
 	"github.com/reporter-operator/reporter-operator/controllers/kube"
 	"github.com/reporter-operator/reporter-operator/controllers/protection"
@@ -65,6 +66,8 @@ type Controller struct {
 	Reconciler reconcile.Reconciler
 	// Workers is how many requests are reconciled at the same time.
 	Workers int
+	// RateLimiter says when a pass that failed is repeated.
+	RateLimiter *kube.RateLimiter
 
 	Connections  handler.TypedEventHandler[*v1alpha1.ReporterConnection, reconcile.Request]
 	Endpoints    handler.TypedEventHandler[*v1alpha1.ReporterEndpoint, reconcile.Request]
@@ -128,6 +131,11 @@ func New(env Environment, options Options) []Controller {
 			Connections:  protection.ReleaseEvents[*v1alpha1.ReporterConnection](heldBindings),
 		})
 	}
+	for i := range all {
+		all[i].RateLimiter = &kube.RateLimiter{Delay: func(failing time.Duration) time.Duration {
+			return decision.Jitter(decision.Proportional(failing), env.Random())
+		}}
+	}
 	return all
 }
 
@@ -157,8 +165,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options, abort func(re
 	return nil
 }
 
+func (c *Controller) options() controller.Options {
+	return controller.Options{MaxConcurrentReconciles: c.Workers, RateLimiter: c.RateLimiter}
+}
+
 func (c *Controller) addTo(mgr ctrl.Manager, s scope.Scope, requested chan event.TypedGenericEvent[*v1alpha1.ReporterEndpoint]) error {
-	builder := ctrl.NewControllerManagedBy(mgr).Named(c.Name).WithOptions(controller.Options{MaxConcurrentReconciles: c.Workers})
+	builder := ctrl.NewControllerManagedBy(mgr).Named(c.Name).WithOptions(c.options())
 	if c.Connections != nil {
 		builder.WatchesRawSource(source.TypedKind(mgr.GetCache(), &v1alpha1.ReporterConnection{}, c.Connections))
 	}

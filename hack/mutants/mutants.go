@@ -13,6 +13,7 @@ const (
 	kubeDir       = "controllers/kube"
 	protectionDir = "controllers/protection"
 	scopeDir      = "controllers/scope"
+	setupDir      = "controllers"
 	simulationDir = "controllers/simulation"
 
 	reconciler = connectionDir + ".Reconciler"
@@ -178,6 +179,8 @@ var mutants = []mutant{
 	{"a trail is left of what somebody else released", reconciler + ".drop", never(`!dropped && (err == nil || apierrors.IsConflict(err))`), scene("TestReleaseBySomebodyElseIsNotTold")},
 
 	// What wakes whom
+	{"errors are retried by the default schedule", setupDir + ".Controller.options", replace(`controller.Options{MaxConcurrentReconciles: c.Workers, RateLimiter: c.RateLimiter}`, `controller.Options{MaxConcurrentReconciles: c.Workers}`), unitTest(setupDir, "TestFailedPassesAreRepeatedInProportion")},
+	{"an outage that is over counts for the next", kubeDir + ".RateLimiter.Forget", remove(`delete(l.failures, request)`), unitTest(setupDir, "TestFailedPassesAreRepeatedInProportion")},
 	{"nobody comes back to a deletion that is held", deletion + ".block", replace(`d.jitter(retryIn)`, `0*d.jitter(retryIn)`), simulation},
 	{"time in which a person held a deletion counts as waited for Reporter", decisionDir + ".WaitedForReporter", never(`TraitsOf(blocked.Reason).NotReportersDoing`), tableTest("TestWaitedForReporter")},
 	{"waiting grows too fast", decisionDir + ".Proportional", replace(`waited / 8`, `waited / 2`), tableTest("TestProportional")},
