@@ -96,6 +96,15 @@ const (
 	// names them: delete them, let them name another endpoint, or set spec.deletionPolicy: Retain on them or on the endpoint.
 	ReasonInUse = "InUse"
 
+	// ReasonFinalizersRemaining: the operator has done its part, which the message says, and finalizers of others still hold the
+	// deleted resource. The message names them: each is for whoever put it there to remove.
+	ReasonFinalizersRemaining = "FinalizersRemaining"
+
+	// ReasonFinalizerRemovalFailed: all is done but that the API server refuses to remove the operator's finalizer, as an admission
+	// policy, a webhook or missing rights have it. The message says which: exempt the operator's ServiceAccount from it. The operator
+	// tries again by itself.
+	ReasonFinalizerRemovalFailed = "FinalizerRemovalFailed"
+
 	// ReasonEndpointNotFound: the ReporterEndpoint that spec.endpointRef names does not exist, or does not allow the namespace
 	// of the resource. Create it, or name another.
 	ReasonEndpointNotFound = "EndpointNotFound"

@@ -4,6 +4,7 @@ package connection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
 	"github.com/reporter-operator/reporter-operator/controllers/kube"
 )
 
@@ -133,7 +135,7 @@ func (m *records) takeTrail(resource types.UID) *trail {
 // trail is what a release leaves behind: the resource itself can no longer say it. It is noted before the finalizer is dropped, and left
 // when the watch shows that it is gone: so it is left once, whether or not the answer to the patch arrives, and whichever comes first.
 type trail struct {
-	// cause is empty where the connection was soft-deleted by us.
+	// cause is empty where the connection was soft-deleted by us; note says what has become of it.
 	cause, eventType, note string
 	// silent says that no event can be written, as the namespace is being deleted.
 	silent bool
@@ -141,10 +143,11 @@ type trail struct {
 
 // finish releases a resource whose connection was soft-deleted by us.
 func (r *Reconciler) finish(ctx context.Context, rc *v1alpha1.ReporterConnection) (ctrl.Result, error) {
-	err := r.drop(rc, trail{}, func() (bool, error) {
-		return kube.DropFinalizerRetrying(ctx, r.Client, r.Live, rc, v1alpha1.ConnectionFinalizer)
+	left := trail{note: "the connection is deleted in Reporter"}
+	return ctrl.Result{}, r.drop(ctx, rc, left, func() (bool, error) {
+		return kube.DropFinalizerRetrying(ctx, r.Client, r.Live, rc, v1alpha1.ConnectionFinalizer,
+			func(current *v1alpha1.ReporterConnection) error { return r.sayWhoElseHolds(ctx, current, left) })
 	})
-	return ctrl.Result{}, err
 }
 
 // leaveBehind releases a resource without a deletion in Reporter. Where the resource has changed meanwhile, it is looked at again.
@@ -153,14 +156,41 @@ func (r *Reconciler) leaveBehind(ctx context.Context, rc *v1alpha1.ReporterConne
 	if left.silent, err = kube.IsTerminating(ctx, r, rc.Namespace); err != nil {
 		return ctrl.Result{}, err
 	}
-	return kube.ResultOf(r.drop(rc, left, func() (bool, error) {
+	if err = r.sayWhoElseHolds(ctx, rc, left); err != nil {
+		return ctrl.Result{}, err
+	}
+	return kube.ResultOf(r.drop(ctx, rc, left, func() (bool, error) {
 		return kube.DropFinalizer(ctx, r.Client, rc, v1alpha1.ConnectionFinalizer)
 	}))
 }
 
+// sayWhoElseHolds says, before our finalizer goes, what has become of the connection and which finalizers of others hold the resource: for
+// as long as they do, its status is read, and once ours is gone, a restart would not know any more what to say.
+func (r *Reconciler) sayWhoElseHolds(ctx context.Context, rc *v1alpha1.ReporterConnection, left trail) error {
+	block, held := decision.JudgeFinalizers(rc.Finalizers, v1alpha1.ConnectionFinalizer, left.note)
+	if !held {
+		return nil
+	}
+	err := r.say(ctx, rc, block)
+	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+		log.FromContext(ctx).Error(err, "Saying who else holds a resource") // no reason to hold it as well
+		return nil
+	}
+	return err
+}
+
+// say writes a block into the status, and no other change. It does not where the resource has changed meanwhile.
+func (r *Reconciler) say(ctx context.Context, rc *v1alpha1.ReporterConnection, block decision.Block) error {
+	base := rc.DeepCopy()
+	setBlocked(rc, block)
+	_, err := r.patchStatus(ctx, base, rc, 0)
+	return err
+}
+
 // drop notes the trail of a release before it drops the finalizer. Where the patch certainly had no effect, and none before it whose answer
-// was lost can have had any, somebody else has released the resource.
-func (r *Reconciler) drop(rc *v1alpha1.ReporterConnection, left trail, drop func() (bool, error)) error {
+// was lost can have had any, somebody else has released the resource. Where the API server refuses the patch, the status says so, unless
+// finalizers of others hold the resource as well.
+func (r *Reconciler) drop(ctx context.Context, rc *v1alpha1.ReporterConnection, left trail, drop func() (bool, error)) error {
 	var before *trail
 	r.records.update(rc.UID, func(record *record) { before, record.trail = record.trail, &left })
 	dropped, err := drop()
@@ -170,6 +200,11 @@ func (r *Reconciler) drop(rc *v1alpha1.ReporterConnection, left trail, drop func
 			record.trail = before
 		}
 	})
+	if refusal := kube.RefusalOf(err); refusal != "" {
+		if _, held := decision.JudgeFinalizers(rc.Finalizers, v1alpha1.ConnectionFinalizer, left.note); !held {
+			err = errors.Join(err, r.say(ctx, rc, decision.RefusedRelease(left.note, refusal)))
+		}
+	}
 	return err
 }
 

@@ -88,6 +88,12 @@ var reasons = map[string]row{
 		message: "The connection is deleted no earlier than {detail}, and not at all if another resource claims it by then: one of another name, " +
 			"as this one holds its own until it is gone. To keep the connection, set spec.deletionPolicy to Retain"},
 
+	v1alpha1.ReasonFinalizersRemaining: {Traits: Traits{NotReportersDoing: true, ForPerson: true},
+		message: "The operator has done its part: {detail}. Each is for whoever put it there to remove"},
+	v1alpha1.ReasonFinalizerRemovalFailed: {Traits: Traits{NotReportersDoing: true, ForPerson: true}, unstable: true,
+		message: "The API server refuses to remove the operator's finalizer, although {detail}. " +
+			"Exempt the operator's ServiceAccount from what refuses it"},
+
 	v1alpha1.ReasonEndpointNotFound: {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
 	v1alpha1.ReasonInvalidEndpoint:  {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
 	v1alpha1.ReasonSecretNotFound:   {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},

@@ -82,6 +82,9 @@ func TestTraits(t *testing.T) {
 		"SecretNotFound":      {Local: true, ForPerson: true},
 		"SecretNotGranted":    {Local: true, ForPerson: true},
 		"InUse":               {Local: true, ForPerson: true},
+
+		"FinalizersRemaining":    {NotReportersDoing: true, ForPerson: true},
+		"FinalizerRemovalFailed": {NotReportersDoing: true, ForPerson: true},
 	}
 	for _, reason := range reasonsOfTheAPI(t) {
 		want, found := tests[reason]

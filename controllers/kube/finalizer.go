@@ -5,8 +5,12 @@ package kube
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"strings"
 	"time"
+	"unicode"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -46,10 +50,14 @@ func DropFinalizer(ctx context.Context, c client.Client, object client.Object, f
 }
 
 // DropFinalizerRetrying is DropFinalizer for a decision that no change of the object can undo, as what it rests on has happened in
-// Reporter. After a conflict it reads the object anew and tries again.
-func DropFinalizerRetrying(ctx context.Context, c client.Client, live client.Reader, object client.Object, finalizer string) (dropped bool, err error) {
-	current := object.DeepCopyObject().(client.Object)
+// Reporter. After a conflict it reads the object anew and tries again. Before each attempt it calls prepare with the object.
+func DropFinalizerRetrying[T client.Object](ctx context.Context, c client.Client, live client.Reader, object T, finalizer string,
+	prepare func(T) error) (dropped bool, err error) {
+	current := object.DeepCopyObject().(T)
 	err = retry.RetryOnConflict(conflictBackoff, func() error {
+		if err = prepare(current); err != nil {
+			return err
+		}
 		if dropped, err = DropFinalizer(ctx, c, current, finalizer); !apierrors.IsConflict(err) {
 			return err
 		}
@@ -67,6 +75,26 @@ func DropFinalizerRetrying(ctx context.Context, c client.Client, live client.Rea
 
 // conflictBackoff has no jitter: few write to one object.
 var conflictBackoff = wait.Backoff{Steps: 4, Duration: 10 * time.Millisecond, Factor: 5}
+
+// RefusalOf is what the API server says of a write that an admission policy, a webhook or missing rights refuse, on one line and bounded.
+// It is empty where a write failed for another reason: the object has changed or is gone, the API server is busy, or gave no answer.
+func RefusalOf(err error) string {
+	const most = 512
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) {
+		return ""
+	}
+	switch status.Status().Code {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError: // the last where a webhook fails
+	default:
+		return ""
+	}
+	text := strings.Join(strings.FieldsFunc(status.Status().Message, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+	if len(text) > most {
+		text = strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return strings.TrimSuffix(text, ".")
+}
 
 // patchMetadata writes a change of an object's metadata, unless the object has changed since it was read.
 func patchMetadata(ctx context.Context, c client.Client, object, base client.Object) error {

@@ -6,7 +6,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -117,11 +119,43 @@ func TestDropFinalizerRetrying(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &server{uid: test.uid, answers: test.answers}
-				dropped, err := DropFinalizerRetrying(t.Context(), s, s, heldBy(ours), ours)
+				var prepared []string
+				dropped, err := DropFinalizerRetrying(t.Context(), s, s, heldBy(ours), ours, func(secret *corev1.Secret) error {
+					prepared = append(prepared, string(secret.UID)+" "+secret.ResourceVersion)
+					return nil
+				})
+				if !slices.Equal(prepared, test.patches) {
+					t.Errorf("prepared for %q, want %q", prepared, test.patches)
+				}
 				if dropped != test.dropped || !errors.Is(err, test.err) || !slices.Equal(s.patches, test.patches) {
 					t.Errorf("dropped %t, %v, by %q; want %t, %v, by %q", dropped, err, s.patches, test.dropped, test.err, test.patches)
 				}
 			})
+		})
+	}
+}
+
+func TestRefusalOf(t *testing.T) {
+	webhook := apierrors.NewInternalError(errors.New("failed calling webhook \"guard.example.com\":\n\tno answer."))
+	tests := map[string]struct {
+		err  error
+		want string
+	}{
+		"none":                       {},
+		"a policy's":                 {errForbidden, `secrets "credentials" is forbidden: no`},
+		"a policy's by default":      {apierrors.NewInvalid(schema.GroupKind{Kind: "Secret"}, "credentials", nil), `Secret "credentials" is invalid`},
+		"a webhook that fails":       {fmt.Errorf("removing the finalizer: %w", webhook), `Internal error occurred: failed calling webhook "guard.example.com": no answer`},
+		"a conflict":                 {err: errConflict},
+		"of what is gone":            {err: errNotFound},
+		"an API server that is busy": {err: apierrors.NewTooManyRequests("later", 1)},
+		"no answer":                  {err: errors.New("connection refused")},
+		"an endless one":             {apierrors.NewBadRequest(strings.Repeat("é", 500)), strings.Repeat("é", 256) + "…"},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := RefusalOf(test.err); got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
+			}
 		})
 	}
 }

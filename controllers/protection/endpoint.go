@@ -4,6 +4,7 @@ package protection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -65,8 +67,44 @@ func (r *EndpointReconciler) Reconcile(ctx context.Context, req ctrl.Request) (c
 		return r.listUsers(ctx, &endpoint, users)
 	}
 	r.forget(&endpoint)
-	_, err = kube.DropFinalizer(ctx, r.Client, &endpoint, v1alpha1.InUseFinalizer)
-	return kube.ResultOf(err)
+	return kube.ResultOf(r.release(ctx, &endpoint))
+}
+
+// release takes our finalizer off. Before, the status says which finalizers of others hold the endpoint; afterwards, if it is so, that the
+// API server refuses it.
+func (r *EndpointReconciler) release(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) error {
+	const done = "no ReporterConnection needs this endpoint"
+	others, held := decision.JudgeFinalizers(endpoint.Finalizers, v1alpha1.InUseFinalizer, done)
+	if held {
+		if err := r.say(ctx, endpoint, others); err != nil && !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) {
+			return err
+		}
+	}
+	_, err := kube.DropFinalizer(ctx, r.Client, endpoint, v1alpha1.InUseFinalizer)
+	if refusal := kube.RefusalOf(err); refusal != "" && !held {
+		err = errors.Join(err, r.say(ctx, endpoint, decision.RefusedRelease(done, refusal)))
+	}
+	return err
+}
+
+// say writes into the status, if it is new, why a deleted endpoint is still there.
+func (r *EndpointReconciler) say(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint, block decision.Block) error {
+	base := endpoint.DeepCopy()
+	before := apimeta.FindStatusCondition(endpoint.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
+	if block.Unstable && before != nil && before.Reason == block.Reason {
+		return nil
+	}
+	apimeta.SetStatusCondition(&endpoint.Status.Conditions, metav1.Condition{
+		Type:               v1alpha1.ConditionDeletionBlocked,
+		Status:             metav1.ConditionTrue,
+		Reason:             block.Reason,
+		Message:            block.Message,
+		ObservedGeneration: endpoint.Generation,
+	})
+	if equality.Semantic.DeepEqual(base.Status, endpoint.Status) {
+		return nil
+	}
+	return r.Status().Patch(ctx, endpoint, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
 // listUsers lists the users in the status, at most once a listInterval.
@@ -74,20 +112,9 @@ func (r *EndpointReconciler) listUsers(ctx context.Context, endpoint *v1alpha1.R
 	if wait := r.wait(endpoint, time.Now()); wait > 0 {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	base := endpoint.DeepCopy()
-	apimeta.SetStatusCondition(&endpoint.Status.Conditions, metav1.Condition{
-		Type:               v1alpha1.ConditionDeletionBlocked,
-		Status:             metav1.ConditionTrue,
-		Reason:             v1alpha1.ReasonInUse,
-		Message:            usersMessage(users),
-		ObservedGeneration: endpoint.Generation,
-	})
-	if !equality.Semantic.DeepEqual(base.Status, endpoint.Status) {
-		err := r.Status().Patch(ctx, endpoint, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
-		if err != nil {
-			r.forget(endpoint)
-			return kube.ResultOf(err)
-		}
+	if err := r.say(ctx, endpoint, inUse(users)); err != nil {
+		r.forget(endpoint)
+		return kube.ResultOf(err)
 	}
 	return ctrl.Result{RequeueAfter: decision.Jitter(listInterval, r.Random())}, nil
 }
@@ -111,8 +138,8 @@ func (r *EndpointReconciler) forget(endpoint *v1alpha1.ReporterEndpoint) {
 	delete(r.listed, endpoint.UID)
 }
 
-// usersMessage names the first of them, and says how many there are.
-func usersMessage(users []v1alpha1.ReporterConnection) string {
+// inUse names the first of the users, and says how many there are.
+func inUse(users []v1alpha1.ReporterConnection) decision.Block {
 	const most = 10
 	names := make([]string, len(users))
 	for i := range users {
@@ -123,5 +150,5 @@ func usersMessage(users []v1alpha1.ReporterConnection) string {
 	if len(names) > most {
 		more, names = fmt.Sprintf(" and %d more", len(names)-most), names[:most]
 	}
-	return decision.BlockFor(v1alpha1.ReasonInUse, fmt.Sprintf("ReporterConnections %s%s", strings.Join(names, ", "), more), 0).Message
+	return decision.BlockFor(v1alpha1.ReasonInUse, fmt.Sprintf("ReporterConnections %s%s", strings.Join(names, ", "), more), 0)
 }

@@ -4,7 +4,9 @@ package protection
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -56,13 +58,17 @@ func (r *RoleBindingReconciler) Reconcile(ctx context.Context, req ctrl.Request)
 		return ctrl.Result{RequeueAfter: retryIn}, err
 	}
 	if stillInUse {
-		if err := r.warn(ctx, &binding); err != nil {
+		if err := r.warn(ctx, &binding, eventReleasedInUse, "without this RoleBinding the operator works here no longer: "+
+			"until it is created again, live resources are not looked up, and no deleted one is released"); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
 	dropped, err := kube.DropFinalizer(ctx, r.Client, &binding, v1alpha1.InUseFinalizer)
 	if dropped {
 		log.FromContext(ctx).Info("Released RoleBinding, and with it all rights in its namespace", "neededByLiveResources", stillInUse)
+	}
+	if refusal := kube.RefusalOf(err); refusal != "" {
+		err = errors.Join(err, r.warn(ctx, &binding, v1alpha1.ReasonFinalizerRemovalFailed, refusedNote(refusal)))
 	}
 	return kube.ResultOf(err)
 }
@@ -108,27 +114,27 @@ func liveHeld() []client.ObjectList {
 	return lists
 }
 
-// warn tells of a RoleBinding that live resources will miss, before it goes: afterwards the operator may write no event there. That is
-// why it does not use the recorder, which sends later.
-func (r *RoleBindingReconciler) warn(ctx context.Context, binding *rbacv1.RoleBinding) error {
+// warn sends an event about a RoleBinding, once for each reason. It does not use the recorder, which sends later: once the RoleBinding is
+// gone, the operator may write no event there.
+func (r *RoleBindingReconciler) warn(ctx context.Context, binding *rbacv1.RoleBinding, reason, note string) error {
 	err := r.Create(ctx, &eventsv1.Event{
-		ObjectMeta:          metav1.ObjectMeta{Namespace: binding.Namespace, Name: fmt.Sprintf("%s.%s", binding.Name, binding.UID)},
+		ObjectMeta:          metav1.ObjectMeta{Namespace: binding.Namespace, Name: fmt.Sprintf("%s.%s.%s", binding.Name, strings.ToLower(reason), binding.UID)},
 		EventTime:           metav1.NowMicro(),
 		ReportingController: EventSource,
 		ReportingInstance:   EventSource,
 		Type:                corev1.EventTypeWarning,
-		Reason:              "ReleasedInUse",
+		Reason:              reason,
 		Action:              "Delete",
 		Regarding: corev1.ObjectReference{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding",
 			Namespace: binding.Namespace, Name: binding.Name, UID: binding.UID},
-		Note: "without this RoleBinding the operator works here no longer: until it is created again, live resources are not looked up, and no deleted one is released",
+		Note: note,
 	})
 	if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-		log.FromContext(ctx).Error(err, "Warning of the release of a RoleBinding") // by a quota, say: no reason to hold it for ever
+		log.FromContext(ctx).Error(err, "Warning about a RoleBinding", "reason", reason) // by a quota, say: no reason to hold it for ever
 		return nil
 	}
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("warning of the release: %w", err)
+		return fmt.Errorf("warning about the RoleBinding: %w", err)
 	}
 	return nil
 }

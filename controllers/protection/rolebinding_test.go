@@ -4,13 +4,16 @@ package protection
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
 
 	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -24,6 +27,8 @@ type namespace struct {
 	terminating bool
 	connections []v1alpha1.ReporterConnection
 	writes      []string
+	// refusal is the answer to each patch.
+	refusal error
 }
 
 func (n *namespace) Get(_ context.Context, _ client.ObjectKey, object client.Object, _ ...client.GetOption) error {
@@ -54,7 +59,7 @@ func (n *namespace) List(_ context.Context, list client.ObjectList, _ ...client.
 
 func (n *namespace) Patch(context.Context, client.Object, client.Patch, ...client.PatchOption) error {
 	n.writes = append(n.writes, "release")
-	return nil
+	return n.refusal
 }
 
 func (n *namespace) Create(_ context.Context, object client.Object, _ ...client.CreateOption) error {
@@ -87,5 +92,13 @@ func TestRoleBindingIsHeldForWhatIsHeld(t *testing.T) {
 				t.Errorf("written was %v, again in %s, %v; want %v", n.writes, result.RequeueAfter, err, test.writes)
 			}
 		})
+	}
+}
+
+func TestRefusedReleaseOfARoleBindingIsTold(t *testing.T) {
+	n := &namespace{deleted: time.Now(), refusal: apierrors.NewForbidden(schema.GroupResource{Resource: "rolebindings"}, "reporter-operator", errors.New("no"))}
+	_, err := (&RoleBindingReconciler{Client: n, Live: n}).Reconcile(t.Context(), reconcile.Request{})
+	if !errors.Is(err, n.refusal) || !slices.Equal(n.writes, []string{"release", "FinalizerRemovalFailed"}) {
+		t.Errorf("written was %v, %v", n.writes, err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -33,6 +34,9 @@ type SecretReconciler struct {
 	Live   client.Reader
 	Access *access.Accessor
 	Events events.EventRecorder
+
+	// refused are the UIDs of the Secrets of which an event has said that the API server refuses their release.
+	refused sync.Map
 }
 
 // sweep is the request to look for Secrets that have lost their mark while nobody watched: no event comes of those.
@@ -66,13 +70,24 @@ func (r *SecretReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	if err != nil || !release {
 		return ctrl.Result{RequeueAfter: retryIn}, err
 	}
-	dropped, err := kube.DropFinalizer(ctx, r.Client, &secret, v1alpha1.InUseFinalizer)
+	dropped, err := r.release(ctx, &secret)
 	if dropped && stillInUse {
 		log.FromContext(ctx).Info("Released Secret although live resources use it")
-		r.Events.Eventf(&secret, nil, corev1.EventTypeWarning, "ReleasedInUse", "Delete",
+		r.Events.Eventf(&secret, nil, corev1.EventTypeWarning, eventReleasedInUse, "Delete",
 			"ReporterEndpoints of live ReporterConnections name this Secret: until it is created again, they cannot be looked up or deleted")
 	}
 	return kube.ResultOf(err)
+}
+
+// release takes our finalizer off. If the API server refuses it, an event says so, once: a Secret has no status.
+func (r *SecretReconciler) release(ctx context.Context, secret client.Object) (bool, error) {
+	dropped, err := kube.DropFinalizer(ctx, r.Client, secret, v1alpha1.InUseFinalizer)
+	if refusal := kube.RefusalOf(err); refusal != "" {
+		if _, said := r.refused.LoadOrStore(secret.GetUID(), true); !said {
+			r.Events.Eventf(secret, nil, corev1.EventTypeWarning, v1alpha1.ReasonFinalizerRemovalFailed, "Delete", "%s", refusedNote(refusal))
+		}
+	}
+	return dropped, err
 }
 
 // releaseUnmarked takes our finalizer off a Secret that is no longer marked for us, and so no longer watched.
@@ -85,7 +100,7 @@ func (r *SecretReconciler) releaseUnmarked(ctx context.Context, key types.Namesp
 	if metadata.Labels[v1alpha1.CredentialsLabel] == "true" {
 		return nil // marked again: its event is on the way
 	}
-	_, err := kube.DropFinalizer(ctx, r.Client, &metadata, v1alpha1.InUseFinalizer)
+	_, err := r.release(ctx, &metadata)
 	return err
 }
 

@@ -22,6 +22,14 @@ import (
 	"github.com/reporter-operator/reporter-operator/controllers/kube"
 )
 
+// eventReleasedInUse is the reason of the event that something was released although live resources use it.
+const eventReleasedInUse = "ReleasedInUse"
+
+// refusedNote is what an event says of an object that nothing needs any more, and that the API server refuses to release.
+func refusedNote(refusal string) string {
+	return decision.RefusedRelease("no deletion in Reporter needs it any more", refusal).Message
+}
+
 // judgeHeld is decision.JudgeRelease for a deleted object, by what the cache says of its usage, and before it is released, by what the API
 // server says.
 func judgeHeld(object client.Object, cached, live func() (decision.Usage, error)) (release, stillInUse bool, retryIn time.Duration, err error) {

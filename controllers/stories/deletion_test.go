@@ -84,19 +84,4 @@ var _ = Describe("A deleted ReporterConnection", func() {
 		Eventually(ctx, reasonOf(rc, "DeletionBlocked")).Should(Equal("JobInProgress"))
 		Expect(mustCondition(ctx, rc, "DeletionBlocked").Message).To(ContainSubstring(`"ledger-db"`))
 	})
-
-	It("leaves the finalizers of others alone", func(ctx context.Context) {
-		s := newStage(ctx).withEndpoint(ctx)
-		id := s.reporter.Add(reportertest.Connection{}).ID
-		rc := s.connection("ledger", id)
-		rc.Finalizers = []string{"example.com/theirs"}
-		Expect(world.Create(ctx, rc)).To(Succeed())
-		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
-
-		Expect(world.Delete(ctx, rc)).To(Succeed())
-		Eventually(ctx, finalizersOf(rc)).Should(Equal([]string{"example.com/theirs"}))
-		Expect(s.reporter.Alive(id)).To(BeFalse())
-		s.patchConnection(ctx, "ledger", `{"metadata":{"finalizers":null}}`)
-		Expect(s.asked(http.MethodDelete, id)).To(Equal(1))
-	})
 })

@@ -178,6 +178,16 @@ var mutants = []mutant{
 	{"a trail is lost with the answer to the release", reconciler + ".drop", always(`err == nil || apierrors.IsConflict(err)`), scene("TestWarningIsNotLostWithTheAnswerToTheRelease")},
 	{"a trail is left of what somebody else released", reconciler + ".drop", never(`!dropped && (err == nil || apierrors.IsConflict(err))`), scene("TestReleaseBySomebodyElseIsNotTold")},
 
+	{"a refused release of a connection is not told", reconciler + ".drop", never(`refusal != ""`), scene("TestRefusedReleaseOfAConnectionIsTold")},
+	{"a refused release of an endpoint is not told", protectionDir + ".EndpointReconciler.release", never(`refusal != "" && !held`), scene("TestRefusedReleaseOfWhatADeletionNeedsIsTold")},
+	{"a refused release of a Secret is told each time", secrets + ".release", replace(`!said`, `said || !said`), scene("TestRefusedReleaseOfWhatADeletionNeedsIsTold")},
+	{"a refused release of a RoleBinding is not told", protectionDir + ".RoleBindingReconciler.Reconcile", never(`refusal != ""`), unitTest(protectionDir, "TestRefusedReleaseOfARoleBindingIsTold")},
+	{"a conflict is told as a refusal", kubeDir + ".RefusalOf", replace(`http.StatusBadRequest`, `http.StatusBadRequest, http.StatusConflict`), unitTest(kubeDir, "TestRefusalOf")},
+	{"who else holds a resource is not told", reconciler + ".sayWhoElseHolds", always(`!held`), scene("TestEachOutcomeIsToldWhileOthersHoldTheResource")},
+	{"who else holds a resource is not told before ours goes", kubeDir + ".DropFinalizerRetrying", remove(`if err = prepare(current); err != nil {…}`), scene("TestOthersAreToldBeforeOursGoes")},
+	{"who else holds an endpoint is not told", protectionDir + ".EndpointReconciler.release", replace(`r.say(ctx, endpoint, others)`, `func(decision.Block) error { return nil }(others)`), scene("TestOthersThatHoldAnEndpointAreTold")},
+	{"a policy on the status keeps a resource", reconciler + ".sayWhoElseHolds", never(`apierrors.IsForbidden(err) || apierrors.IsInvalid(err)`), scene("TestPolicyThatRefusesTheStatusKeepsNothing")},
+
 	// What wakes whom
 	{"errors are retried by the default schedule", setupDir + ".Controller.options", replace(`controller.Options{MaxConcurrentReconciles: c.Workers, RateLimiter: c.RateLimiter}`, `controller.Options{MaxConcurrentReconciles: c.Workers}`), unitTest(setupDir, "TestFailedPassesAreRepeatedInProportion")},
 	{"an outage that is over counts for the next", kubeDir + ".RateLimiter.Forget", remove(`delete(l.failures, request)`), unitTest(setupDir, "TestFailedPassesAreRepeatedInProportion")},
