@@ -184,8 +184,10 @@ var _ = Describe("The operator's ServiceAccount", func() {
 var (
 	reads = []string{"get reporterconnections", "list reporterconnections", "watch reporterconnections",
 		"get reporterendpoints", "list reporterendpoints", "watch reporterendpoints"}
-	writesConnections = []string{"create reporterconnections", "update reporterconnections", "patch reporterconnections", "delete reporterconnections"}
-	writesEndpoints   = []string{"create reporterendpoints", "update reporterendpoints", "patch reporterendpoints", "delete reporterendpoints"}
+	writesConnections = []string{"create reporterconnections", "update reporterconnections", "patch reporterconnections", "delete reporterconnections",
+		"deletecollection reporterconnections", "update reporterconnections --subresource=finalizers"}
+	writesEndpoints   = []string{"create reporterendpoints", "update reporterendpoints", "patch reporterendpoints", "delete reporterendpoints",
+		"deletecollection reporterendpoints", "update reporterendpoints --subresource=finalizers"}
 	nobody            = []string{"patch reporterconnections --subresource=status", "patch reporterendpoints --subresource=status",
 		"update reporterconnections --subresource=status"}
 )

@@ -4,6 +4,7 @@ package stories_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -34,6 +35,7 @@ var _ = Describe("The API server", func() {
 		Expect(create(ctx, endpoint(spec))).To(Succeed())
 	},
 		Entry("with a service's name and a port", `{url: "http://fetcher-manager.midaz-plugins.svc.cluster.local:4006"}`),
+		Entry("with a dot behind the name, which spares the search list", `{url: "http://reporter.billing.svc.cluster.local.:4006"}`),
 		Entry("over TLS", `{url: "https://reporter.sandbox.lerian.net"}`),
 		Entry("with a path prefix", `{url: "https://gateway.example.com/apis/reporter_v2"}`),
 		Entry("with a slash at the end", `{url: "http://reporter:4006/"}`),
@@ -92,6 +94,16 @@ var _ = Describe("The API server", func() {
 			ContainSubstring(`spec.connectionID: Invalid value: is immutable: create another ReporterConnection for another connection`)))
 		Expect(patch(`{"endpointRef":{"name":"other"}}`)).To(Succeed())
 		Expect(patch(`{"deletionPolicy":"Retain"}`)).To(Succeed())
+	})
+
+	It("takes finalizers that are null from server-side apply, and adds its own", func(ctx context.Context) {
+		s := newStage(ctx)
+		for kind, spec := range map[string]string{"ReporterConnection": `{connectionID: ` + id + `}`, "ReporterEndpoint": `{url: "http://reporter:4006"}`} {
+			manifest := fmt.Sprintf("apiVersion: reporter.lerian.studio/v1alpha1\nkind: %s\nmetadata: {name: applied, namespace: %s, finalizers: null, labels: null}\nspec: %s", kind, s.namespace, spec)
+			applied, err := world.Kubectl(ctx, manifest, "apply", "--server-side", "-f", "-", "-o", "jsonpath={.metadata.finalizers[*]}")
+			Expect(err).NotTo(HaveOccurred())
+			Expect(applied).To(HavePrefix("reporter.lerian.studio/"))
+		}
 	})
 
 	It("says that a spec is missing", func(ctx context.Context) {
