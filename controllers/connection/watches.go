@@ -74,7 +74,7 @@ func (r *Reconciler) connectionChanged(ctx context.Context, before, after *v1alp
 	}
 	stripped := after.DeletionTimestamp.IsZero() && after.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain &&
 		!controllerutil.ContainsFinalizer(after, v1alpha1.ConnectionFinalizer)
-	if stripped || kube.Changed(before, after) {
+	if stripped || kube.Changed(before, after) || kube.Wiped(before.Status.Conditions, after.Status.Conditions) {
 		if kube.Requested(before, after) {
 			r.urgent.Store(kube.RequestFor(after), true)
 		}

@@ -38,7 +38,7 @@ func (r *Reconciler) EndpointEvents() handler.TypedFuncs[*v1alpha1.ReporterEndpo
 			if kube.Requested(e.ObjectOld, e.ObjectNew) {
 				r.markUrgent(client.ObjectKeyFromObject(e.ObjectNew))
 			}
-			if kube.Changed(e.ObjectOld, e.ObjectNew) {
+			if kube.Changed(e.ObjectOld, e.ObjectNew) || kube.Wiped(e.ObjectOld.Status.Conditions, e.ObjectNew.Status.Conditions) {
 				q.Add(kube.RequestFor(e.ObjectNew))
 			}
 			if !isReady(e.ObjectOld) && isReady(e.ObjectNew) {

@@ -5,6 +5,8 @@ package kube
 import (
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
@@ -53,6 +55,12 @@ func RequestFor(object client.Object) reconcile.Request {
 // generation of its own. So does another object of the same name, whose creation may be seen as an update.
 func Changed(before, after client.Object) bool {
 	return before.GetUID() != after.GetUID() || before.GetGeneration() != after.GetGeneration() || Requested(before, after)
+}
+
+// Wiped says whether somebody has taken the summary out of a status, from which alone it is known what an object is: nobody else writes it
+// again.
+func Wiped(before, after []metav1.Condition) bool {
+	return apimeta.FindStatusCondition(before, v1alpha1.ConditionReady) != nil && apimeta.FindStatusCondition(after, v1alpha1.ConditionReady) == nil
 }
 
 // Requested says whether somebody has asked for an attempt, by a new value of the annotation.

@@ -224,3 +224,25 @@ func TestOthersThatHoldAnEndpointAreTold(t *testing.T) {
 		expectParts(t, "the endpoint", h.told(endpointKind, defaultEndpointOfA), "FinalizersRemaining: ", "no ReporterConnection needs this endpoint", "gitops.example.com/resources")
 	})
 }
+
+func TestWipedStatusIsWrittenAgainAtOnce(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		live, deleted := h.claim("a", "live", h.ids[0]), h.claim("a", "deleted", h.ids[1])
+		h.settle()
+		h.homeReporter().StartTenantJob("ours", "db-1")
+		h.delete(deleted)
+		h.wait(time.Minute)
+		expect(t, "the deleted resource", h.reason(deleted), "JobInProgress")
+		h.changeConnection(live, func(rc *v1alpha1.ReporterConnection) { rc.Status = v1alpha1.ReporterConnectionStatus{} })
+		h.changeConnection(deleted, func(rc *v1alpha1.ReporterConnection) { rc.Status = v1alpha1.ReporterConnectionStatus{} })
+		endpoint, err := h.api.get(endpointKind, defaultEndpointOfA)
+		h.must(err)
+		h.must(h.api.update(endpoint, func(o client.Object) { o.(*v1alpha1.ReporterEndpoint).Status = v1alpha1.ReporterEndpointStatus{} }))
+		h.settle()
+		expect(t, "the live resource", h.reason(live), "Available")
+		expect(t, "the deleted resource", h.reason(deleted), "JobInProgress")
+		endpoint, err = h.api.get(endpointKind, defaultEndpointOfA)
+		h.must(err)
+		expect(t, "the endpoint is Ready", apimeta.IsStatusConditionTrue(endpoint.(*v1alpha1.ReporterEndpoint).Status.Conditions, "Ready"), true)
+	})
+}
