@@ -242,6 +242,7 @@ var mutants = []mutant{
 	{"the breaker closes for an error of the server's", reporterDir + ".transport.exchange", always(`response.StatusCode < http.StatusInternalServerError`), clientTest("TestProbes")},
 	{"the breaker opens for old news", reporterDir + ".outage.begin", never(`o.answered.After(sent)`), clientTest("TestOldSilence")},
 	{"the breaker holds who has more patience", reporterDir + ".outage.held", never(`o.cause.within > 0 && o.cause.within < timeout`), clientTest("TestOutageOfATimeout")},
+	{"the breaker names another's timeout", reporterDir + ".outage.held", never(`held.within > 0`), clientTest("TestOutageOfATimeout")},
 	{"the breaker opens for who gives up early", reporterDir + ".transport.exchange", never(`ctx.Err() != nil`), clientTest("TestNoOutage")},
 	{"a pause never ends", reporterDir + ".pause.hold", replace(`!now.Before(p.until)`, `p.until.IsZero()`), clientTest("TestPause")},
 	{"more is sent than a server still takes", reporterDir + ".allowance.take", never(`now.Before(l.renewal) && l.left <= l.underWay`), clientTest("TestAllowance")},

@@ -436,7 +436,7 @@ func (t *transport) cause(err error) error {
 		text = fmt.Sprintf("host %s has an address that is not spoken to: a loopback one (but for --allow-loopback-endpoints), "+
 			"a link-local or multicast one, or that of a cloud's metadata service", host)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		text = fmt.Sprintf("no answer within %s", t.timeout)
+		return noAnswerWithin(t.timeout)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		text = fmt.Sprintf("host %s not found", host)
 	case errors.As(err, &dns):
@@ -468,6 +468,8 @@ func (t *transport) cause(err error) error {
 	}
 	return errors.New(clean(text))
 }
+
+func noAnswerWithin(timeout time.Duration) error { return fmt.Errorf("no answer within %s", timeout) }
 
 // maxHost bounds the host names in texts, so that what the text says after one is not cut off.
 const maxHost = 63

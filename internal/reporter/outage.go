@@ -42,6 +42,9 @@ func (o *outage) held(method, path string, timeout time.Duration) *Error {
 	if !held.Login { // the failed login is still what the error is about
 		held.Method, held.Path = method, path
 	}
+	if held.within > 0 {
+		held.Err = noAnswerWithin(timeout) // nor within the longer one that the cause was found with
+	}
 	held.retryAfter, held.until, held.mayHaveActed, held.heldBack = 0, time.Time{}, false, true
 	return &held
 }

@@ -247,6 +247,9 @@ func TestOutageOfATimeout(t *testing.T) {
 		s.answer = hangingFor(time.Hour, refusing)
 		_, _ = middle.Get(t.Context(), ledgerID)
 		expect("after 20 s", true, true, false)
+		if text := short.Outage().Error(); !strings.HasSuffix(text, ": no answer within 5s") {
+			t.Errorf("the reason for whom 5 s are given is %s", text)
+		}
 		_ = short.Check(t.Context())
 		expect("after 5 s again", true, true, false)
 		s.answer = refusing
