@@ -25,6 +25,7 @@ func TestOnControlPlane(t *testing.T) {
 		runs map[string]int
 	}{
 		{row: "drain-1000", runs: map[string]int{"noop drains/s": 1, "http drains/s": 1, "operator drains/s": 1}},
+		{row: "drain-bare", runs: map[string]int{"bare drains/s": 1, "http drains/s": 1, "operator drains/s": 1, "bare ms": 1, "operator ms": 1}},
 		{row: "idle", each: map[string]string{
 			"as they come: finalizer writes": "1", "as they come: status writes": "0", "as they come: calls of Reporter": "1",
 			"marked beforehand: finalizer writes": "1", "marked beforehand: status writes": "0", "marked beforehand: calls of Reporter": "1"}},

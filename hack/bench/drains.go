@@ -21,6 +21,7 @@ type drained struct {
 	times      []time.Time // when the resources vanished
 	left       int         // how many did not, though it was waited for long
 	reconciles int         // of the operator
+	apiServer  float64     // milliseconds of a core that the API server has used for each
 }
 
 // rate is how many resources vanished per second, from the first one to the last. How long a process takes to start is left out.
@@ -83,12 +84,21 @@ func (h *herd) drain(ctx context.Context, who contender) (d drained, p *process,
 		return d, nil, err
 	}
 	defer ends.stop()
+	before, err := apiServerCPU()
+	if err != nil {
+		return d, nil, err
+	}
 	if p, err = who.start(h.bench, ctx, h); err != nil {
 		return d, nil, err
 	}
 	if d.times, err = ends.await(ctx, p, len(h.claimed)); err != nil {
 		return d, nil, err
 	}
+	after, err := apiServerCPU()
+	if err != nil {
+		return d, nil, err
+	}
+	d.apiServer = (after - before).Seconds() * 1000 / float64(len(h.claimed))
 	if d.left = len(h.claimed) - len(d.times); d.left > 0 {
 		h.tellOfLeft(ctx, d.left)
 	}

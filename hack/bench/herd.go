@@ -10,12 +10,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -29,10 +31,12 @@ import (
 // latency is how long a Reporter takes for each answer. The real one was seen to take 6 ms when idle and 30 to 80 ms under load.
 const latency = 20 * time.Millisecond
 
-// herd is a namespace full of ReporterConnections, which claim what a Reporter of their own holds through the endpoint `default`.
+// herd is a namespace full of ReporterConnections, which claim what a Reporter of their own holds through the endpoint `default`; or of
+// plain objects.
 type herd struct {
 	*bench
 	*tally
+	kind      schema.GroupVersionKind
 	namespace string
 	reporter  *reportertest.Reporter
 	server    *reportertest.Server
@@ -45,17 +49,10 @@ type herd struct {
 // operator would have said of them. Otherwise that is left to an operator that runs, or to nobody where it makes no difference: it takes
 // longer than their creation.
 func (b *bench) newHerd(ctx context.Context, size int, ready bool) (*herd, error) {
-	h := &herd{bench: b, tally: &tally{}, reporter: reportertest.New()}
-	h.reporter.SetLatency(latency)
-	var err error
-	if h.server, err = reportertest.Start(play.Watched(h.reporter, h.see), "127.0.0.1:0"); err != nil {
+	h, err := b.newEmptyHerd(ctx, v1alpha1.GroupVersion.WithKind("ReporterConnection"))
+	if err != nil {
 		return nil, err
 	}
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-"}}
-	if err := b.api.Create(ctx, namespace); err != nil {
-		return nil, err
-	}
-	h.namespace = namespace.Name
 	endpoint := &v1alpha1.ReporterEndpoint{
 		ObjectMeta: metav1.ObjectMeta{Namespace: h.namespace, Name: "default"},
 		Spec:       v1alpha1.ReporterEndpointSpec{URL: v1alpha1.BaseURL(h.server.URL)},
@@ -72,6 +69,20 @@ func (b *bench) newHerd(ctx context.Context, size int, ready bool) (*herd, error
 		return nil, err
 	}
 	return h, h.grow(ctx, size, ready)
+}
+
+// newEmptyHerd makes a namespace and a Reporter.
+func (b *bench) newEmptyHerd(ctx context.Context, kind schema.GroupVersionKind) (*herd, error) {
+	h := &herd{bench: b, tally: &tally{}, kind: kind, reporter: reportertest.New()}
+	h.reporter.SetLatency(latency)
+	var err error
+	if h.server, err = reportertest.Start(play.Watched(h.reporter, h.see), "127.0.0.1:0"); err != nil {
+		return nil, err
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "bench-"}}
+	err = b.api.Create(ctx, namespace)
+	h.namespace = namespace.Name
+	return h, err
 }
 
 // newMarkedHerd makes a herd of a size that the table names and marks it deleted while nothing runs.
@@ -120,7 +131,9 @@ func available(generation int64, message string) metav1.Condition {
 
 // markDeleted deletes all resources in one request, which is the quickest. They stay until their finalizer is gone.
 func (h *herd) markDeleted(ctx context.Context) error {
-	return h.api.DeleteAllOf(ctx, &v1alpha1.ReporterConnection{}, client.InNamespace(h.namespace))
+	kind := &metav1.PartialObjectMetadata{}
+	kind.SetGroupVersionKind(h.kind)
+	return h.api.DeleteAllOf(ctx, kind, client.InNamespace(h.namespace))
 }
 
 // deleteOneByOne deletes the resources of some connections as many users would.
@@ -176,19 +189,20 @@ type ends struct {
 // as it can from what is measured.
 func (h *herd) follow(ctx context.Context) (*ends, error) {
 	config := rest.CopyConfig(h.config)
-	config.GroupVersion = &v1alpha1.GroupVersion
+	config.GroupVersion = new(h.kind.GroupVersion())
 	config.APIPath = "/apis"
 	config.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
 	api, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, err
 	}
-	var now v1alpha1.ReporterConnectionList
-	if err := h.api.List(ctx, &now, client.InNamespace(h.namespace), client.Limit(1)); err != nil {
+	now := &metav1.PartialObjectMetadataList{}
+	now.SetGroupVersionKind(h.kind.GroupVersion().WithKind(h.kind.Kind + "List"))
+	if err := h.api.List(ctx, now, client.InNamespace(h.namespace), client.Limit(1)); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	events, err := api.Get().Namespace(h.namespace).Resource("reporterconnections").SetHeader("Accept", "application/json").
+	events, err := api.Get().Namespace(h.namespace).Resource(strings.ToLower(h.kind.Kind)+"s").SetHeader("Accept", "application/json").
 		Param("watch", "true").Param("resourceVersion", now.ResourceVersion).Stream(ctx)
 	if err != nil {
 		cancel()

@@ -34,6 +34,8 @@ var scenarios = []scenario{
 		"≥ 0.95 of http's rate, or no slower than its slowest run", drain(1000), 100 * time.Second},
 	{"drain-5000", "drain of 5,000 idle connections, all marked deleted beforehand, Reporter at 20 ms",
 		"≥ 0.95 of http's rate, or no slower than its slowest run", drain(5000), 500 * time.Second},
+	{"drain-bare", "drain of 1,000 idle connections, as in drain-1000, and of 1,000 objects of a bare CRD with a finalizer",
+		"≥ 0.95 of the rate of the bare ones", drainBare, 100 * time.Second},
 	{"idle", "calls for each idle deletion, of 200 as they come and of 200 that were marked beforehand",
 		"exactly 1 API write, 0 API reads, 1 call of Reporter", idle, 15 * time.Second},
 	{"waiting", "calls for each of 90 deletions that wait for a job, for 5, 20 and 60 s",

@@ -39,6 +39,9 @@ var (
 	httpYardstick = contender{"http", func(b *bench, ctx context.Context, h *herd) (*process, error) {
 		return b.startYardstick(ctx, "http", h.server.URL)
 	}}
+	plainYardstick = contender{"plain", func(b *bench, ctx context.Context, h *herd) (*process, error) {
+		return b.startYardstick(ctx, "plain", h.server.URL)
+	}}
 	theOperator = contender{"operator", func(b *bench, ctx context.Context, _ *herd) (*process, error) { return b.startOperator(ctx) }}
 )
 
@@ -109,6 +112,24 @@ func (p *process) cpu() (time.Duration, error) {
 	}
 	return parseCPU(string(content))
 }
+
+// apiServerCPU is how much time of a core the API server has used so far.
+func apiServerCPU() (time.Duration, error) {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0, err
+	}
+	ours := fmt.Sprintf("(kube-apiserver) S %d ", os.Getpid())
+	for _, path := range stats {
+		if stat, err := os.ReadFile(path); err == nil && strings.Contains(runningAsSleeping.Replace(string(stat)), ours) {
+			return parseCPU(string(stat))
+		}
+	}
+	return 0, errors.New("finding the API server among the processes: there is none of ours")
+}
+
+// runningAsSleeping gives all processes that are alive the same state in /proc/PID/stat.
+var runningAsSleeping = strings.NewReplacer(") R ", ") S ", ") D ", ") S ")
 
 // parseCPU reads /proc/PID/stat (man proc_pid_stat): the 14th and 15th field are user and system time, in hundredths of a second. The
 // second one is a name in parentheses, which may hold anything.

@@ -88,7 +88,7 @@ func compact(t *testing.T, text string) string {
 
 func TestSelected(t *testing.T) {
 	for rows, want := range map[string]string{
-		"drain":           "drain-1000, drain-5000",
+		"drain":           "drain-1000, drain-5000, drain-bare",
 		"idle, drain-5":   "drain-5000, idle",
 		"reconciles,down": "down, reconciles",
 		"re":              "restart, reconciles",

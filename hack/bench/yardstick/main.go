@@ -4,6 +4,7 @@
 //
 //	yardstick noop                          releases each deleted ReporterConnection, and does nothing else
 //	yardstick http http://127.0.0.1:4006    the same, after one DELETE in the Reporter at that address
+//	yardstick plain http://127.0.0.1:4006   the same for objects of the kind Plain, which has nothing that it need not have
 //	yardstick bare                          watches what the operator watches, and does nothing at all
 //
 // It honours KUBECONFIG. It is no example of an operator: it reads no endpoint, writes no status, and leaves each error
@@ -31,6 +32,7 @@ import (
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/scope"
+	"github.com/reporter-operator/reporter-operator/hack/bench/plain"
 )
 
 // workers is how many ReporterConnections are worked on at once, enough to have no part in the result.
@@ -62,13 +64,15 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch {
 	case len(args) == 1 && args[0] == "noop":
-		err = release(mgr, func(context.Context, *v1alpha1.ReporterConnection) error { return nil })
+		err = release(mgr, &v1alpha1.ReporterConnection{}, func(context.Context, client.Object) error { return nil })
 	case len(args) == 2 && args[0] == "http":
-		err = release(mgr, deleteAt(args[1]))
+		err = release(mgr, &v1alpha1.ReporterConnection{}, deleteAt(args[1]))
+	case len(args) == 2 && args[0] == "plain":
+		err = release(mgr, plain.New(), deleteAt(args[1]))
 	case len(args) == 1 && args[0] == "bare":
 		err = watch(ctx, mgr)
 	default:
-		err = fmt.Errorf("unexpected arguments %q: give one of noop, http URL and bare", args)
+		err = fmt.Errorf("unexpected arguments %q: give one of noop, http URL, plain URL and bare", args)
 	}
 	if err != nil {
 		return err
@@ -76,39 +80,48 @@ func run(ctx context.Context, args []string) error {
 	return mgr.Start(ctx)
 }
 
-// release adds a controller that takes the finalizer off deleted ReporterConnections, after something else is done.
-func release(mgr ctrl.Manager, first func(context.Context, *v1alpha1.ReporterConnection) error) error {
+// release adds a controller that takes the finalizer off deleted objects of a kind, after something else is done.
+func release(mgr ctrl.Manager, kind client.Object, first func(context.Context, client.Object) error) error {
 	isDeleted := predicate.NewPredicateFuncs(func(object client.Object) bool { return !object.GetDeletionTimestamp().IsZero() })
 	return ctrl.NewControllerManagedBy(mgr).
-		For(&v1alpha1.ReporterConnection{}, builder.WithPredicates(isDeleted)).
+		For(kind, builder.WithPredicates(isDeleted)).
 		WithOptions(controller.Options{MaxConcurrentReconciles: workers}).
-		Complete(reconciler{mgr.GetClient(), first})
+		Complete(reconciler{mgr.GetClient(), kind, first})
 }
 
 type reconciler struct {
 	client.Client
-	first func(context.Context, *v1alpha1.ReporterConnection) error
+	kind  client.Object
+	first func(context.Context, client.Object) error
 }
 
 func (r reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	var rc v1alpha1.ReporterConnection
-	if err := r.Get(ctx, req.NamespacedName, &rc); err != nil || !controllerutil.ContainsFinalizer(&rc, v1alpha1.ConnectionFinalizer) {
+	object := r.kind.DeepCopyObject().(client.Object)
+	if err := r.Get(ctx, req.NamespacedName, object); err != nil || !controllerutil.ContainsFinalizer(object, v1alpha1.ConnectionFinalizer) {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	if err := r.first(ctx, &rc); err != nil {
+	if err := r.first(ctx, object); err != nil {
 		return ctrl.Result{}, err
 	}
-	base := rc.DeepCopy()
-	controllerutil.RemoveFinalizer(&rc, v1alpha1.ConnectionFinalizer)
-	err := r.Patch(ctx, &rc, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
+	base := object.DeepCopyObject().(client.Object)
+	controllerutil.RemoveFinalizer(object, v1alpha1.ConnectionFinalizer)
+	err := r.Patch(ctx, object, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 	return ctrl.Result{}, client.IgnoreNotFound(err)
 }
 
+// connectionID is the id of the connection that an object is for.
+func connectionID(object client.Object) string {
+	if rc, is := object.(*v1alpha1.ReporterConnection); is {
+		return rc.Spec.ConnectionID
+	}
+	return plain.ConnectionID(object)
+}
+
 // deleteAt returns what deletes a connection in the Reporter at a URL.
-func deleteAt(url string) func(context.Context, *v1alpha1.ReporterConnection) error {
+func deleteAt(url string) func(context.Context, client.Object) error {
 	reporter := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: workers}}
-	return func(ctx context.Context, rc *v1alpha1.ReporterConnection) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodDelete, url+"/v1/management/connections/"+rc.Spec.ConnectionID, nil)
+	return func(ctx context.Context, object client.Object) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodDelete, url+"/v1/management/connections/"+connectionID(object), nil)
 		if err != nil {
 			return err
 		}
