@@ -66,7 +66,7 @@ var mutants = []mutant{
 	{"permission is asked before what waits", reporterDir + ".transport.send", insertBefore(`if err := t.acquireSlot(ctx); err != nil {…}`, `if r.permit != nil { if err := r.permit(ctx, Tenant{}); err != nil { return nil, err }; r.permit = nil }`), clientTest("TestPermissionIsTheLastThing")},
 	{"the permit's verdict is ignored", deletion + ".permit", never(`confirmed.verdict.Step != decision.StepDelete`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
 	{"a DELETE is repeated with a fresh token", reporterDir + ".Client.call", never(`r.method != http.MethodGet`), clientTest("TestRefusedTokenOfADelete")},
-	{"what is not permitted is written", reporterDir + ".delivery.giveUp", remove(`_ = conn.Close()`), clientTest("TestNothingIsWrittenWithoutPermission")},
+	{"what is not permitted is written", reporterDir + ".delivery.giveUp", remove(`conn.Close()`), clientTest("TestNothingIsWrittenWithoutPermission")},
 	{"what is not permitted ends others' requests", reporterDir + ".delivery.giveUp", never(`ok && secure.ConnectionState().NegotiatedProtocol == "h2"`), clientTest("TestNothingIsWrittenWithoutPermission")},
 	{"permission is asked before the handshake", reporterDir + ".transport.send", insertBefore(`a, err = t.exchange(ctx, r, httpRequest, path)`, `if r.permit != nil { if err := r.permit(ctx, Tenant{}); err != nil { return nil, err }; r.permit = nil }`), clientTest("TestPermissionIsAskedForAfterTheHandshake")},
 	{"asking for permission takes from the time of the request", reporterDir + ".delivery.mayBeWritten", replace(`!d.clock.Stop()`, `false`), clientTest("TestPermissionTakesNoneOfTheTimeout")},

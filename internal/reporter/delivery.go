@@ -109,5 +109,5 @@ func (d *delivery) giveUp(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok && secure.ConnectionState().NegotiatedProtocol == "h2" {
 		return
 	}
-	_ = conn.Close()
+	conn.Close() //nolint:errcheck // nothing was written to it
 }
