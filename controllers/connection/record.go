@@ -156,7 +156,7 @@ func (r *Reconciler) leaveBehind(ctx context.Context, rc *v1alpha1.ReporterConne
 	if left.silent, err = kube.IsTerminating(ctx, r, rc.Namespace); err != nil {
 		return ctrl.Result{}, err
 	}
-	if err = r.sayWhoElseHolds(ctx, rc, left); err != nil {
+	if err := r.sayWhoElseHolds(ctx, rc, left); err != nil {
 		return ctrl.Result{}, err
 	}
 	return kube.ResultOf(r.drop(ctx, rc, left, func() (bool, error) {

@@ -55,7 +55,7 @@ func DropFinalizerRetrying[T client.Object](ctx context.Context, c client.Client
 	prepare func(T) error) (dropped bool, err error) {
 	current := object.DeepCopyObject().(T)
 	err = retry.RetryOnConflict(conflictBackoff, func() error {
-		if err = prepare(current); err != nil {
+		if err := prepare(current); err != nil {
 			return err
 		}
 		if dropped, err = DropFinalizer(ctx, c, current, finalizer); !apierrors.IsConflict(err) {

@@ -136,7 +136,7 @@ func TestDropFinalizerRetrying(t *testing.T) {
 }
 
 func TestRefusalOf(t *testing.T) {
-	webhook := apierrors.NewInternalError(errors.New("failed calling webhook \"guard.example.com\":\n\tno answer."))
+	webhook := apierrors.NewInternalError(errors.New("failed calling webhook \"guard.example.com\":\n\tno answer.")) //nolint:revive // as the API server says it
 	tests := map[string]struct {
 		err  error
 		want string

@@ -18,7 +18,7 @@ import (
 
 // guardFinalizers has a policy of an administrator's refuse whatever takes a finalizer off in the stage's namespace. The returned function
 // deletes it.
-func (s *stage) guardFinalizers(ctx context.Context) (lift func()) {
+func (s *stage) guardFinalizers(ctx context.Context) (lift func(context.Context)) {
 	GinkgoHelper()
 	policy := fmt.Sprintf(`
 apiVersion: admissionregistration.k8s.io/v1
@@ -43,17 +43,14 @@ spec: {policyName: guard-%[1]s, validationActions: [Deny]}
 	_, err := world.Kubectl(ctx, policy, "create", "-f", "-")
 	Expect(err).NotTo(HaveOccurred())
 	lifted := false
-	lift = func() {
+	lift = func(ctx context.Context) {
 		if !lifted {
 			_, err := world.Kubectl(ctx, policy, "delete", "-f", "-")
 			Expect(err).NotTo(HaveOccurred())
 		}
 		lifted = true
 	}
-	DeferCleanup(func(cleanup context.Context) {
-		ctx = cleanup
-		lift()
-	})
+	DeferCleanup(func(ctx context.Context) { lift(ctx) })
 	endpoint := s.endpoint("default", "")
 	Eventually(ctx, func(ctx context.Context) error {
 		return world.Patch(ctx, endpoint, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"probe":""}}}`)), client.DryRunAll)
@@ -78,7 +75,7 @@ var _ = Describe("A deletion whose part in Reporter is done", func() {
 		Expect(message).To(HaveSuffix("finalizers stay on. Exempt the operator's ServiceAccount from what refuses it"))
 		Expect(s.reporter.Alive(id)).To(BeFalse())
 
-		lift()
+		lift(ctx)
 		Eventually(ctx, gone(rc)).Should(BeTrue())
 		Expect(s.asked(http.MethodDelete, id)).To(Equal(1))
 
@@ -89,7 +86,7 @@ var _ = Describe("A deletion whose part in Reporter is done", func() {
 		Expect(mustCondition(ctx, endpoint, "DeletionBlocked").Message).To(ContainSubstring("although no ReporterConnection needs this endpoint: "))
 		Eventually(ctx, eventsAbout(secret)).Should(ConsistOf(And(
 			HaveField("Reason", "FinalizerRemovalFailed"), HaveField("Type", "Warning"), HaveField("Note", ContainSubstring("ValidatingAdmissionPolicy 'guard-"+s.namespace+"'")))))
-		lift()
+		lift(ctx)
 		Eventually(ctx, left(endpoint, secret)).Should(BeEmpty())
 	})
 

@@ -186,9 +186,9 @@ var (
 		"get reporterendpoints", "list reporterendpoints", "watch reporterendpoints"}
 	writesConnections = []string{"create reporterconnections", "update reporterconnections", "patch reporterconnections", "delete reporterconnections",
 		"deletecollection reporterconnections", "update reporterconnections --subresource=finalizers"}
-	writesEndpoints   = []string{"create reporterendpoints", "update reporterendpoints", "patch reporterendpoints", "delete reporterendpoints",
+	writesEndpoints = []string{"create reporterendpoints", "update reporterendpoints", "patch reporterendpoints", "delete reporterendpoints",
 		"deletecollection reporterendpoints", "update reporterendpoints --subresource=finalizers"}
-	nobody            = []string{"patch reporterconnections --subresource=status", "patch reporterendpoints --subresource=status",
+	nobody = []string{"patch reporterconnections --subresource=status", "patch reporterendpoints --subresource=status",
 		"update reporterconnections --subresource=status"}
 )
 

@@ -67,7 +67,7 @@ func (b *bench) drainPlain(ctx context.Context, size int) (drained, error) {
 	err = parallel(ctx, len(h.claimed), func(ctx context.Context, i int) error {
 		return h.api.Create(ctx, plain.For(h.namespace, nameOf(h.claimed[i]), h.claimed[i].ID, v1alpha1.ConnectionFinalizer))
 	})
-	if err = errors.Join(err, h.markDeleted(ctx)); err != nil {
+	if err := errors.Join(err, h.markDeleted(ctx)); err != nil {
 		return drained{}, err
 	}
 	d, p, err := h.drain(ctx, plainYardstick)
