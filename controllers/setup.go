@@ -89,7 +89,7 @@ func New(env Environment, options Options) []Controller {
 	accessor := access.New(env.Client, env.Live, pool, options.Scope, env.GoOn)
 	connections := (&connection.Reconciler{Client: env.Client, Live: env.Live, Access: accessor, Events: env.Events, CheckInterval: options.CheckInterval,
 		RequestCheck: env.RequestCheck, Abort: env.Abort, Random: env.Random, GoOn: env.GoOn}).Init()
-	pool.Recovered = connections.Recovered
+	pool.Recovered, pool.Tried = connections.Recovered, connections.Tried
 	endpoints := &endpoint.Reconciler{Client: env.Client, Access: accessor, CheckInterval: options.CheckInterval, Random: env.Random}
 	heldEndpoints := &protection.EndpointReconciler{Client: env.Client, Live: env.Live, Access: accessor, Random: env.Random}
 	heldSecrets := &protection.SecretReconciler{Client: env.Client, Live: env.Live, Access: accessor, Events: env.Events}

@@ -6,6 +6,7 @@
 package admission
 
 import (
+	"cmp"
 	"container/list"
 	"sync"
 	"time"
@@ -18,20 +19,37 @@ type Dispatch[R comparable] func(request R, after time.Duration)
 type Queues[S, R comparable] struct {
 	mu       sync.Mutex
 	dispatch Dispatch[R]
-	queues   map[S]*queue[S, R]
+	queues   map[S]*queue
 	// waiting are all that wait in some queue, each in one.
 	waiting map[R]*waiter[S, R]
 	// granted were dequeued and dispatched, with a slot reserved for them until their reconcile ends.
 	granted map[R]*waiter[S, R]
 }
 
-// queue is that of one server. Urgent requests go before the rest.
-type queue[S, R comparable] struct {
+// queue is that of one server.
+type queue struct {
 	inFlight, granted int
-	down              bool      // until Unblock
 	until             time.Time // nothing is sent before
-	urgent, routine   list.List // of *waiter
+	// slot are those that wait for a slot; recovery, those that wait until the server is up again.
+	slot, recovery line
 }
+
+// isIdle says whether nobody needs it. A pause that is not over is no need: whoever asks is told of it.
+func (q *queue) isIdle() bool {
+	return q.inFlight+q.granted == 0 && q.slot.front() == nil && q.recovery.front() == nil
+}
+
+// line holds waiters. Urgent ones go before the rest.
+type line struct{ urgent, routine list.List }
+
+func (l *line) of(urgent bool) *list.List {
+	if urgent {
+		return &l.urgent
+	}
+	return &l.routine
+}
+
+func (l *line) front() *list.Element { return cmp.Or(l.urgent.Front(), l.routine.Front()) }
 
 // Waiter is a request for a slot.
 type Waiter[S, R comparable] struct {
@@ -46,12 +64,16 @@ type Waiter[S, R comparable] struct {
 
 type waiter[S, R comparable] struct {
 	Waiter[S, R]
+	isDown  bool // it waits until the server is up again
+	in      *list.List
 	element *list.Element
+	// onTrial says that it was granted although the server is down.
+	onTrial bool
 }
 
 // NewQueues returns empty queues. OnDispatch must be called before anybody waits in one.
 func NewQueues[S, R comparable]() *Queues[S, R] {
-	return &Queues[S, R]{queues: map[S]*queue[S, R]{}, waiting: map[R]*waiter[S, R]{}, granted: map[R]*waiter[S, R]{}}
+	return &Queues[S, R]{queues: map[S]*queue{}, waiting: map[R]*waiter[S, R]{}, granted: map[R]*waiter[S, R]{}}
 }
 
 // OnDispatch says how a granted request is reconciled.
@@ -78,14 +100,13 @@ func (q *Queues[S, R]) Begin(request R) (end func()) {
 }
 
 // Acquire returns the function that gives the slot back if there is one. Otherwise it returns nil, and for how long the request has
-// waited: it is dispatched when it is granted. The caller has just seen that the server is not down.
+// waited: it is dispatched when it is granted.
 func (q *Queues[S, R]) Acquire(w Waiter[S, R]) (release func(), waited time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	in := q.queue(w.Server)
-	in.down = false
 	grant := q.grantAt(w.Server, w.Request)
-	isFree := in.inFlight+in.granted < w.Limit && in.urgent.Len() == 0 && (w.Urgent || in.routine.Len() == 0)
+	isFree := in.inFlight+in.granted < w.Limit && in.slot.urgent.Len() == 0 && (w.Urgent || in.slot.routine.Len() == 0)
 	if in.inFlight < w.Limit && !w.Now.Before(in.until) && (grant != nil || isFree) {
 		q.returnGrant(grant)
 		in.inFlight++
@@ -93,7 +114,7 @@ func (q *Queues[S, R]) Acquire(w Waiter[S, R]) (release func(), waited time.Dura
 		q.grantNext(w.Server)
 		return func() { q.release(w.Server) }, 0
 	}
-	at := q.enqueue(w)
+	at := q.enqueue(w, false)
 	q.grantNext(w.Server)
 	return nil, w.Now.Sub(at.Now)
 }
@@ -117,29 +138,52 @@ type Blockage struct {
 func (q *Queues[S, R]) Block(w Waiter[S, R], b Blockage) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if b.IsDown != nil {
-		if !b.IsDown() { // otherwise Unblock comes after this
-			return false
-		}
-		q.enqueue(w)
-		q.queue(w.Server).down = true
-		return true
+	if b.IsDown != nil && !b.IsDown() { // otherwise Unblock comes after this
+		return false
 	}
 	in := q.queue(w.Server)
-	if until := w.Now.Add(b.For); until.After(in.until) {
+	if until := w.Now.Add(b.For); b.IsDown == nil && until.After(in.until) {
 		in.until = until
 	}
-	q.enqueue(w)
+	q.enqueue(w, b.IsDown != nil)
 	q.grantNext(w.Server)
 	return true
 }
 
-// Unblock grants slots again of a server that is up again.
+// Unblock has those wait for a slot who have waited until the server is up again.
 func (q *Queues[S, R]) Unblock(server S) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.queue(server).down = false
+	in := q.queue(server)
+	for front := in.recovery.front(); front != nil; front = in.recovery.front() {
+		at := front.Value.(*waiter[S, R])
+		q.remove(at)
+		at.isDown = false
+		q.add(at)
+	}
 	q.grantNext(server)
+}
+
+// Try grants a slot, if there is one, to the first of those who wait until the server is up again, to find out whether it is.
+func (q *Queues[S, R]) Try(server S) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	in := q.queue(server)
+	if front := in.recovery.front(); front != nil {
+		if at := front.Value.(*waiter[S, R]); in.inFlight+in.granted < at.Limit {
+			at.onTrial = true
+			q.grant(at, 0)
+		}
+	}
+	q.grantNext(server)
+}
+
+// IsOnTrial says whether a request was granted by Try.
+func (q *Queues[S, R]) IsOnTrial(request R) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	grant := q.granted[request]
+	return grant != nil && grant.onTrial
 }
 
 // IsWaiting says whether a request waits or is granted, so that a reconcile is dispatched for it anyway.
@@ -160,51 +204,59 @@ func (q *Queues[S, R]) Forget(request R) {
 // holder lets the others through then.
 func (q *Queues[S, R]) grantNext(server S) {
 	in := q.queue(server)
-	for !in.down {
-		next := in.urgent.Front()
-		if next == nil {
-			next = in.routine.Front()
-		}
-		if next == nil {
-			break
-		}
-		w, wait := next.Value.(*waiter[S, R]), max(0, time.Until(in.until))
+	for front := in.slot.front(); front != nil; front = in.slot.front() {
+		w, wait := front.Value.(*waiter[S, R]), max(0, time.Until(in.until))
 		if in.inFlight+in.granted >= w.Limit || (wait > 0 && in.granted > 0) {
 			break
 		}
-		q.remove(w.Request)
-		q.granted[w.Request] = w
-		in.granted++
-		q.dispatch(w.Request, wait)
+		q.grant(w, wait)
 	}
-	if in.inFlight+in.granted+in.urgent.Len()+in.routine.Len() == 0 && time.Until(in.until) <= 0 {
+	if in.isIdle() {
 		delete(q.queues, server)
 	}
 }
 
-// enqueue puts a request at the end of its queue, or leaves it where it is. One that was granted goes to the front again.
-func (q *Queues[S, R]) enqueue(w Waiter[S, R]) *waiter[S, R] {
+// grant reserves a slot for a waiter, and dispatches it.
+func (q *Queues[S, R]) grant(w *waiter[S, R], wait time.Duration) {
+	q.remove(w)
+	q.granted[w.Request] = w
+	q.queue(w.Server).granted++
+	q.dispatch(w.Request, wait)
+}
+
+// enqueue puts a request at the end of its line, or leaves it where it is. One that was granted goes to the front again, unless it was on
+// trial: that is another's turn now.
+func (q *Queues[S, R]) enqueue(w Waiter[S, R], isDown bool) *waiter[S, R] {
 	if at := q.waiting[w.Request]; at != nil {
-		if at.Server == w.Server && at.Urgent == w.Urgent {
+		if at.Server == w.Server && at.Urgent == w.Urgent && at.isDown == isDown {
 			at.Limit = w.Limit
 			return at
 		}
 		q.withdraw(w.Request)
 	}
-	in := q.queue(w.Server)
-	waiters := &in.routine
-	if w.Urgent {
-		waiters = &in.urgent
-	}
-	at := &waiter[S, R]{Waiter: w}
-	if grant := q.grantAt(w.Server, w.Request); grant != nil {
+	at := &waiter[S, R]{Waiter: w, isDown: isDown}
+	grant := q.grantAt(w.Server, w.Request)
+	if grant != nil {
+		at.Now = grant.Now
 		q.returnGrant(grant)
-		at.Now, at.element = grant.Now, waiters.PushFront(at)
-	} else {
-		at.element = waiters.PushBack(at)
 	}
-	q.waiting[w.Request] = at
+	q.add(at)
+	if grant != nil && !grant.onTrial {
+		at.in.MoveToFront(at.element)
+	}
 	return at
+}
+
+// add puts a waiter at the end of its line.
+func (q *Queues[S, R]) add(at *waiter[S, R]) {
+	in := q.queue(at.Server)
+	if at.isDown {
+		at.in = in.recovery.of(at.Urgent)
+	} else {
+		at.in = in.slot.of(at.Urgent)
+	}
+	at.element = at.in.PushBack(at)
+	q.waiting[at.Request] = at
 }
 
 // grantAt returns the grant of a request at a server, nil if there is none. A grant for another server is returned: the endpoint
@@ -229,29 +281,20 @@ func (q *Queues[S, R]) returnGrant(grant *waiter[S, R]) {
 // withdraw takes a request out of its queue, which may have been held up by it.
 func (q *Queues[S, R]) withdraw(request R) {
 	if at := q.waiting[request]; at != nil {
-		q.remove(request)
+		q.remove(at)
 		q.grantNext(at.Server)
 	}
 }
 
-func (q *Queues[S, R]) remove(request R) {
-	at := q.waiting[request]
-	if at == nil {
-		return
-	}
-	delete(q.waiting, request)
-	in := q.queue(at.Server)
-	if at.Urgent {
-		in.urgent.Remove(at.element)
-	} else {
-		in.routine.Remove(at.element)
-	}
+func (q *Queues[S, R]) remove(at *waiter[S, R]) {
+	delete(q.waiting, at.Request)
+	at.in.Remove(at.element)
 }
 
-func (q *Queues[S, R]) queue(server S) *queue[S, R] {
+func (q *Queues[S, R]) queue(server S) *queue {
 	in := q.queues[server]
 	if in == nil {
-		in = &queue[S, R]{}
+		in = &queue{}
 		q.queues[server] = in
 	}
 	return in

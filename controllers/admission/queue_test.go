@@ -219,6 +219,26 @@ func TestServerThatIsDown(t *testing.T) {
 		waits("live", false)
 		c.passes("deletion-2")
 		c.granted()
+		c.Try(a) // one is granted all the same, and goes behind the others if it was in vain
+		c.granted("deletion-0")
+		if !c.IsOnTrial("deletion-0") || c.IsOnTrial("deletion-2") {
+			t.Error("it is not known who is on trial")
+		}
+		end := c.Begin("deletion-0")
+		if ok, _ := c.acquire(waiting(a, "deletion-0", true)); !ok {
+			t.Error("who is on trial gets no slot")
+		}
+		waits("deletion-0", true)
+		c.release(a)
+		end()
+		c.granted()
+		c.Try(a)
+		c.granted("deletion-2")
+		c.passes("deletion-2") // it had something else to do
+		waits("deletion-2", true)
+		c.sends(a, "patient") // what does not wait for that is held by nobody who does
+		c.release(a)
+		c.granted()
 		down = false
 		c.Unblock(a)
 		c.granted("deletion-0", "deletion-2") // no more than there are slots
@@ -233,8 +253,13 @@ func TestServerThatIsDown(t *testing.T) {
 
 		down = true
 		waits("deletion-4", true)
-		c.waits(a, "early", 0) // has seen that it answers, before Unblock
-		c.granted("deletion-4", "early")
+		c.sends(a, "early") // has seen that it answers, before Unblock
+		c.Unblock(a)
+		c.granted("deletion-4")
+		c.Try("nobody waits here")
+		c.passes("deletion-4")
+		c.release(a)
+		c.isEmpty()
 	})
 }
 
@@ -276,7 +301,7 @@ func TestQueuesAtRandom(t *testing.T) {
 				w := waiting(server, name, random.IntN(2) == 0)
 				w.Limit = 1 + random.IntN(3)
 				end, busy := reconciles[name]
-				switch random.IntN(8) {
+				switch random.IntN(9) {
 				case 0, 1:
 					if !busy {
 						reconciles[name] = c.Begin(name)
@@ -303,6 +328,8 @@ func TestQueuesAtRandom(t *testing.T) {
 					isDown[server] = false
 					c.Unblock(server)
 				case 7:
+					c.Try(server)
+				case 8:
 					c.Forget(name)
 					c.Block(w, Blockage{For: time.Duration(random.IntN(3)) * time.Second})
 					<-time.After(time.Duration(random.IntN(3)) * time.Second)
@@ -318,10 +345,7 @@ func TestQueuesAtRandom(t *testing.T) {
 func (c *counter) check(seed uint64, server string) {
 	c.Helper()
 	in := c.queue(server)
-	next := in.urgent.Front()
-	if next == nil {
-		next = in.routine.Front()
-	}
+	next := in.slot.front()
 	grants := 0
 	for request, grant := range c.Queues.granted {
 		if grant.Server == server {
@@ -333,7 +357,7 @@ func (c *counter) check(seed uint64, server string) {
 	}
 	// One that is granted for the time after a pause lets the others through.
 	free := next != nil && in.inFlight+in.granted < next.Value.(*waiter[string, string]).Limit && (in.granted == 0 || in.until.IsZero())
-	if in.granted != grants || in.inFlight != len(c.slots[server]) || in.inFlight+in.granted > 3 || (free && !in.down) {
+	if in.granted != grants || in.inFlight != len(c.slots[server]) || in.inFlight+in.granted > 3 || free {
 		c.Fatalf("seed %d: %d are in flight (%d), %d granted (%d), something waits for a free slot: %t", seed, in.inFlight, len(c.slots[server]), in.granted, grants, free)
 	}
 }

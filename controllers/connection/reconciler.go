@@ -99,6 +99,9 @@ func (r *Reconciler) OnQueue(q kube.Queue) {
 // Recovered lets requests through again to a Reporter that answers again.
 func (r *Reconciler) Recovered(identity reporter.Identity) { r.requests.Unblock(identity) }
 
+// Tried has one of those tried that wait for a Reporter to answer again.
+func (r *Reconciler) Tried(identity reporter.Identity) { r.requests.Try(identity) }
+
 // Reconcile makes one pass over one resource.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	defer r.requests.Begin(req)()
@@ -112,6 +115,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	ctx = context.WithoutCancel(ctx)
 	if _, urgent := r.urgent.LoadAndDelete(req); urgent {
 		ctx = reporter.WithUrgency(ctx)
+	}
+	if r.requests.IsOnTrial(req) {
+		ctx = reporter.OnTrial(ctx)
 	}
 
 	var rc v1alpha1.ReporterConnection
@@ -139,9 +145,9 @@ func (r *Reconciler) requestSlot(ctx context.Context, rc *v1alpha1.ReporterConne
 	return r.requests.Acquire(waiterFor(rc, to))
 }
 
-// outage is why nothing is sent to a target whose Reporter does not answer, unless somebody has asked for an attempt.
+// outage is why nothing is sent to a target whose Reporter does not answer, unless somebody has asked for an attempt or one is due.
 func outage(ctx context.Context, to access.Target) error {
-	if reporter.IsUrgent(ctx) {
+	if reporter.PassesOutage(ctx) {
 		return nil
 	}
 	return to.Client.Outage()

@@ -56,8 +56,8 @@ func (c *Client) Origin() string { return c.base.Scheme + "://" + c.base.Host }
 func (c *Client) Identity() Identity { return c.identity }
 
 // Outage returns nil if requests of this client are sent, as far as it depends on whether Reporter answers. Otherwise Reporter did not
-// answer a request, and nothing but a Check is sent until it does: then it returns why, an *Error for which IsHeldBack is true.
-// Pool.Recovered is called when that has ended.
+// answer a request, and nothing is sent until it does but a Check and what is on trial: then it returns why, an *Error for which IsHeldBack
+// is true. Pool.Recovered is called when that has ended.
 func (c *Client) Outage() error {
 	if held := c.outage.hold(checkMethod, c.at(connectionsPath).EscapedPath(), c.timeout); held != nil {
 		return held
@@ -69,7 +69,7 @@ func (c *Client) Outage() error {
 // any other call: IsUnauthorized where the Access Manager does not take the credentials, IsHeldBack where Reporter is known not to
 // answer, whether or not there are credentials.
 func (c *Client) Login(ctx context.Context) (Tenant, error) {
-	if err := c.Outage(); err != nil && !IsUrgent(ctx) {
+	if err := c.Outage(); err != nil && !PassesOutage(ctx) {
 		return Tenant{}, err
 	}
 	token, err := c.token(ctx)
@@ -122,17 +122,23 @@ func (c *Client) Delete(ctx context.Context, id string, permit func(context.Cont
 const checkMethod = http.MethodGet
 
 // Check returns nil if Reporter's connections API answers and accepts the credentials. It asks for a list of one, since the
-// service's own probes never look at credentials. While Reporter does not answer, one Check a second is made, and nothing else is
-// sent; an error that IsHeldBack says why.
+// service's own probes never look at credentials. While Reporter does not answer, one Check a second is made, and nothing else is sent but
+// what is on trial; an error that IsHeldBack says why.
 func (c *Client) Check(ctx context.Context) error {
 	return c.outage.probe(c.timeout, IsUrgent(ctx), func() error {
 		began := time.Now()
 		err := c.check(ctx)
+		var e *Error
+		if !errors.As(err, &e) || e.kind != kindUnavailable || e.paced || ctx.Err() != nil {
+			return err
+		}
 		// Where there was no answer, the transport has seen to the breaker. What is left is an error of the server's, and a login
 		// without which nothing could be sent.
-		var e *Error
-		if errors.As(err, &e) && e.kind == kindUnavailable && !e.paced && (e.Status != 0 || e.Login) && ctx.Err() == nil {
-			c.outage.begin(e, began)
+		if e.Status != 0 || e.Login {
+			c.outage.begin(e, began, true)
+		}
+		if !e.Login {
+			c.outage.try(time.Now(), time.Since(began))
 		}
 		return err
 	})
@@ -184,7 +190,7 @@ func (c *Client) callUnlessOut(ctx context.Context, r request) (*answer, error) 
 
 // held returns why a request is held back by an outage, nil if it is not.
 func (c *Client) held(ctx context.Context, r request) error {
-	if held := c.outage.hold(r.method, c.shownPath(r.path), c.timeout); held != nil && !IsUrgent(ctx) {
+	if held := c.outage.hold(r.method, c.shownPath(r.path), c.timeout); held != nil && !PassesOutage(ctx) {
 		return held
 	}
 	return nil

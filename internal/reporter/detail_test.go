@@ -67,10 +67,10 @@ func TestDetailOfAnswers(t *testing.T) {
 		{302, html, page, "302, a redirect, which is not followed", ""},
 		{200, html, page, "200 with a body that is not the documented one", ""},
 		{202, json, "{}", "202 Accepted", ""},
-		{503, json, `{"code":"FET-0003","title":"Service Unavailable"}`, "503 FET-0003 (Service Unavailable)", ""},
-		{520, html, page, "520", ""},
-		{500, json, `{"code":"` + strings.Repeat("c", 256) + `","title":"t"}`, "500 " + strings.Repeat("c", 252), "500 " + strings.Repeat("c", 252-36)},
-		{500, json, `{"code":"c","title":"` + strings.Repeat("\u65e5", 1000) + `"}`, "500 c (" + strings.Repeat("\u65e5", 249), "500 c (" + strings.Repeat("\u65e5", 249-36)},
+		{503, json, `{"code":"FET-0003","title":"Service Unavailable"}`, "deleting a connection: 503 FET-0003 (Service Unavailable)", "503 FET-0003 (Service Unavailable)"},
+		{520, html, page, "deleting a connection: 520", "520"},
+		{500, json, `{"code":"` + strings.Repeat("c", 256) + `","title":"t"}`, "deleting a connection: 500 " + strings.Repeat("c", 252-23), "500 " + strings.Repeat("c", 252-36)},
+		{500, json, `{"code":"c","title":"` + strings.Repeat("\u65e5", 1000) + `"}`, "deleting a connection: 500 c (" + strings.Repeat("\u65e5", 249-23), "500 c (" + strings.Repeat("\u65e5", 249-36)},
 	} {
 		answer := reportertest.Answer(test.status, http.Header{"Content-Type": {test.contentType}}, test.body)
 		r, server := serve(t)
@@ -96,7 +96,7 @@ func TestDetailOfNoAnswer(t *testing.T) {
 	_, server := serve(t)
 	server.Down()
 	c := clientOf(t, server.URL+"/"+strings.Repeat("long", 1000), "")
-	if got, want := detailOf(t, c.Delete(t.Context(), ledgerID, permitted)), "connection refused"; got != want {
+	if got, want := detailOf(t, c.Delete(t.Context(), ledgerID, permitted)), "deleting a connection: connection refused"; got != want {
 		t.Errorf("it gives %s, not %s", got, want)
 	}
 	if got, want := detailOf(t, c.Delete(t.Context(), "ledger-db", permitted)), "the id is not a canonical lower-case UUID; nothing was sent"; got != want {
@@ -105,7 +105,7 @@ func TestDetailOfNoAnswer(t *testing.T) {
 
 	host := strings.Repeat("long.", 200) + ".internal" // which no resolver is asked for
 	shown := strings.Repeat("long.", 13)[:62] + "…"
-	if got, want := detailOf(t, clientOf(t, "http://"+host, "").Check(t.Context())), "host "+shown+" not found"; got != want {
+	if got, want := detailOf(t, clientOf(t, "http://"+host, "").Check(t.Context())), "listing connections: host "+shown+" not found"; got != want {
 		t.Errorf("a long host gives %s, not %s", got, want)
 	}
 	pool := &reporter.Pool{Network: reporter.Network{AllowedHosts: []string{"reporter"}}}

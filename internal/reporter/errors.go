@@ -53,6 +53,8 @@ type Error struct {
 	mayHaveActed bool
 	// heldBack says that nothing was sent, as Reporter did not answer before; paced, as it has asked to be left alone for a while.
 	heldBack, paced bool
+	// failed says which operation that was, empty if it is this one.
+	failed string
 }
 
 // kind is what an error means to the caller. The zero value is the careful one: an answer that proves nothing.
@@ -76,16 +78,37 @@ const (
 )
 
 // Detail returns what a person in charge of Reporter can use of the error: at most 256 printable characters, the same each time
-// the same thing happens. Reporter's own message is left out, as it may name a request or a time.
+// the same thing happens. It says what was not answered, where that keeps others from being sent. Reporter's own message is left out, as
+// it may name a request or a time.
 func (e *Error) Detail() string {
 	detail := e.reason()
-	if e.Login {
-		detail = "logging in with the Access Manager: " + detail
+	if e.Login || e.kind == kindUnavailable {
+		detail = cmp.Or(e.failed, e.operation()) + ": " + detail
 	}
 	if e.Fields != "" {
 		detail += ": " + e.Fields
 	}
 	return clean(detail)
+}
+
+// operation says what the request was for, and nothing of whose it was.
+func (e *Error) operation() string {
+	switch {
+	case e.Login:
+		return "logging in with the Access Manager"
+	case e.Method == http.MethodDelete:
+		return "deleting a connection"
+	case e.Method == http.MethodPatch:
+		return "changing a connection"
+	case e.Method == http.MethodPost && strings.HasSuffix(e.Path, connectionsPath):
+		return "creating a connection"
+	case e.Method == http.MethodPost:
+		return "testing a connection"
+	case strings.HasSuffix(e.Path, connectionsPath):
+		return "listing connections"
+	default:
+		return "looking up a connection"
+	}
 }
 
 func (e *Error) reason() string {

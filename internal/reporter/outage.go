@@ -9,15 +9,21 @@ import (
 
 // outage is a circuit breaker: it keeps requests from a Reporter that does not answer. It opens when any request gets no answer, or
 // a Check an error of the server's, and closes with the next answer to any request that is none. Meanwhile one Check a second is let
-// through at most, one at a time, and nothing else. The methods of a nil one do nothing.
+// through at most, one at a time, and now and then a request on trial: a list that fails says little of a DELETE. The methods of a nil one
+// do nothing.
 type outage struct {
 	recovered func() // is called after it has closed
+	tried     func() // is called when a request on trial is due
 
 	mu       sync.Mutex
 	cause    *Error    // why it is open, nil while it is closed
+	byCheck  bool      // a Check found the cause
 	answered time.Time // when the last answer came
 	probing  bool
 	probed   time.Time
+	trialDue time.Time
+	// alone says that other requests were answered where a Check was not: what a Check finds says nothing of them.
+	alone bool
 }
 
 // probeInterval is the least time between two Checks of a Reporter that does not answer.
@@ -40,6 +46,7 @@ func (o *outage) held(method, path string, timeout time.Duration) *Error {
 	}
 	held := *o.cause
 	if !held.Login { // the failed login is still what the error is about
+		held.failed = held.operation()
 		held.Method, held.Path = method, path
 	}
 	if held.within > 0 {
@@ -51,29 +58,58 @@ func (o *outage) held(method, path string, timeout time.Duration) *Error {
 
 // begin opens the breaker because of a request that was sent at a time and found the cause, unless an answer has come since: then what
 // it found is old. Running out of a timeout does not replace running out of a longer one.
-func (o *outage) begin(cause *Error, sent time.Time) {
+func (o *outage) begin(cause *Error, sent time.Time, check bool) {
 	if o == nil {
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.answered.After(sent) || (o.cause != nil && cause.within > 0 && cause.within < o.cause.within) {
+	o.alone = o.alone && check
+	if o.alone || o.answered.After(sent) || (o.cause != nil && cause.within > 0 && cause.within < o.cause.within) {
 		return
 	}
-	o.cause = cause
+	o.cause, o.byCheck = cause, check
 }
 
 // end closes the breaker because of an answer.
-func (o *outage) end(now time.Time) {
+func (o *outage) end(now time.Time, check bool) {
 	if o == nil {
 		return
 	}
 	o.mu.Lock()
 	ends := o.cause != nil
+	o.alone = !check && (o.alone || ends && o.byCheck)
 	o.cause, o.answered = nil, now
 	o.mu.Unlock()
 	if ends {
 		o.recovered()
+	}
+}
+
+// fail takes note of an error of the server's to a request that is no Check. It says nothing of others, but that they fail as well is
+// possible again.
+func (o *outage) fail() {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.alone = false
+}
+
+// trialRatio is how much more rarely there are requests on trial than a Check takes: many servers that hang must not keep all workers busy.
+const trialRatio = 10
+
+// try has a request sent on trial after a Check that failed, if one is due.
+func (o *outage) try(now time.Time, took time.Duration) {
+	o.mu.Lock()
+	due := o.cause != nil && !now.Before(o.trialDue)
+	if due {
+		o.trialDue = now.Add(trialRatio * took)
+	}
+	o.mu.Unlock()
+	if due {
+		o.tried()
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 type server struct {
 	answer func(*http.Request) (*http.Response, error)
 	sent   []string // the methods of what arrived
+	tried  int      // how often a request on trial was due
 }
 
 func (s *server) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -49,7 +50,7 @@ const emptyList = `{"items":[]}`
 func newOutageTest(t *testing.T, timeouts ...time.Duration) (s *server, clients []*Client, recovered *int) {
 	t.Helper()
 	s, recovered = &server{answer: answering(200, emptyList)}, new(int)
-	pool := &Pool{Network: Network{InPlace: s}, Recovered: func(Identity) { *recovered++ }}
+	pool := &Pool{Network: Network{InPlace: s}, Recovered: func(Identity) { *recovered++ }, Tried: func(Identity) { s.tried++ }}
 	for _, timeout := range timeouts {
 		c, err := pool.Client(timeout.String(), Config{BaseURL: "http://reporter", Timeout: timeout})
 		if err != nil {
@@ -154,6 +155,60 @@ func TestProbes(t *testing.T) {
 		s.answer = answering(200, emptyList)
 		if err := c.Check(t.Context()); err != nil || c.Outage() != nil || *recovered != 1 {
 			t.Errorf("a good Check gives %v, %d recoveries, and the breaker says %v", err, *recovered, c.Outage())
+		}
+	})
+}
+
+// A list that fails says little of a DELETE: one is tried now and then, and any answer to it ends the outage, which Checks that fail do not
+// begin again.
+func TestListAloneFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, clients, recovered := newOutageTest(t, time.Minute)
+		c := clients[0]
+		others := answering(500, "")
+		s.answer = func(request *http.Request) (*http.Response, error) {
+			if strings.HasSuffix(request.URL.Path, connectionsPath) {
+				return answering(500, "")(request)
+			}
+			return others(request)
+		}
+		check := func(tried int, isOpen bool) {
+			t.Helper()
+			<-time.After(time.Second)
+			if err := c.Check(t.Context()); !IsUnavailable(err) || s.tried != tried || (c.Outage() != nil) != isOpen {
+				t.Errorf("a Check gives %v, there have been %d trials, not %d, and the breaker says %v", err, s.tried, tried, c.Outage())
+			}
+		}
+		check(1, true)
+		if err := c.Delete(t.Context(), ledgerID, permitted); !IsHeldBack(err) || err.(*Error).Detail() != "listing connections: 500 Internal Server Error" {
+			t.Errorf("a DELETE that is not on trial gives %v", err)
+		}
+		if err := c.Delete(OnTrial(t.Context()), ledgerID, permitted); !IsUnavailable(err) || IsHeldBack(err) || c.Outage() == nil {
+			t.Errorf("one on trial that fails gives %v", err)
+		}
+		check(2, true)
+		others = answering(409, `{"code":"FET-1021"}`)
+		if err := c.Delete(OnTrial(t.Context()), ledgerID, permitted); !IsJobInProgress(err) || c.Outage() != nil || *recovered != 1 {
+			t.Errorf("one on trial that is answered gives %v, %d recoveries, and the breaker says %v", err, *recovered, c.Outage())
+		}
+		check(2, false)
+		others = answering(503, "")
+		_ = c.Delete(t.Context(), ledgerID, permitted)
+		check(3, true) // now others fail as well
+	})
+}
+
+// Requests on trial are rare where Checks take long.
+func TestTrialsOfAServerThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, clients, _ := newOutageTest(t, time.Minute)
+		s.answer = hangingFor(time.Hour, refusing)
+		for began := time.Now(); time.Since(began) < time.Hour; {
+			_ = clients[0].Check(t.Context())
+			<-time.After(time.Second)
+		}
+		if s.tried != 6 {
+			t.Errorf("there have been %d trials in an hour", s.tried)
 		}
 	})
 }

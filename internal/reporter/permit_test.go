@@ -119,7 +119,7 @@ func TestNoPermissionForWhatIsHeld(t *testing.T) {
 	for name, hold := range map[string]func(*Client){
 		"a pause":     func(c *Client) { c.pace.pause.begin(&Error{retryAfter: time.Minute}, time.Now()) },
 		"a limit":     func(c *Client) { c.pace.allowance.left, c.pace.allowance.renewal = 0, time.Now().Add(time.Minute) },
-		"the breaker": func(c *Client) { c.outage.begin(&Error{kind: kindUnavailable}, time.Now()) },
+		"the breaker": func(c *Client) { c.outage.begin(&Error{kind: kindUnavailable}, time.Now(), false) },
 	} {
 		_, _, c := newRealm(t)
 		if _, err := c.Login(t.Context()); err != nil {

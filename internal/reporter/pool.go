@@ -24,8 +24,9 @@ import (
 type Pool struct {
 	// Network may be set until the first use.
 	Network Network
-	// Recovered, if it is set before the first use, is called when a Reporter answers again that had not answered a request.
-	Recovered func(Identity)
+	// Recovered, if it is set before the first use, is called when a Reporter answers again that had not answered a request; Tried, when
+	// a request on trial is due to one that does not answer.
+	Recovered, Tried func(Identity)
 
 	mu         sync.Mutex
 	users      map[string]*user
@@ -189,16 +190,19 @@ func (p *Pool) bundle(text string) (*sharedBundle, error) {
 }
 
 func (p *Pool) newReporter(identity Identity, config Config, base, manager *url.URL, bundle *sharedBundle) *sharedReporter {
+	tell := func(listener func(Identity)) func() {
+		return func() {
+			if listener != nil {
+				listener(identity)
+			}
+		}
+	}
 	shared := &sharedReporter{
 		identity:  identity,
 		transport: p.transport(base, bundle, config.TLS.ServerName),
 		slots:     make(chan struct{}, maxConnections),
 		tests:     make(chan struct{}, 1),
-		outage: &outage{recovered: func() {
-			if p.Recovered != nil {
-				p.Recovered(identity)
-			}
-		}},
+		outage:    &outage{recovered: tell(p.Recovered), tried: tell(p.Tried)},
 	}
 	switch {
 	case manager != nil:

@@ -105,7 +105,7 @@ func TestTestSaysNothingOfReporter(t *testing.T) {
 				t.Errorf("it gives %v after %s, and the breaker says %v", err, time.Since(began), c.Outage())
 			}
 			c.roundTripper = answer
-			c.outage.begin(&Error{kind: kindUnavailable}, time.Now())
+			c.outage.begin(&Error{kind: kindUnavailable}, time.Now(), false)
 			if err := c.Test(t.Context(), ledgerID); !IsHeldBack(err) || len(r.Requests()) != 0 {
 				t.Errorf("in an outage: %v, and Reporter got %d requests", err, len(r.Requests()))
 			}

@@ -53,7 +53,7 @@ type request struct {
 	body         []byte   // JSON
 	secrets      []string // in the body, which no text of the answer may show
 	maxBody      int64    // bounds what is read of the answer: maxBody if it is 0
-	// probe says that the request is sent in an outage too, as it is to find out whether that has ended.
+	// probe says that the request is a Check's, and sent in an outage too, as it is to find out whether that has ended.
 	probe bool
 	// aside says that what comes of the request says nothing of whether the server answers, and how many requests it takes.
 	aside bool
@@ -114,7 +114,7 @@ func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 	}
 	defer t.releaseSlot()
 	urgent := IsUrgent(ctx)
-	if !r.probe && !urgent {
+	if !r.probe && !PassesOutage(ctx) {
 		if held := t.outage.hold(r.method, path, t.timeout); held != nil {
 			return nil, held
 		}
@@ -168,7 +168,7 @@ func (t *transport) exchange(ctx context.Context, r request, httpRequest *http.R
 			e.Err = t.cause(err)
 		}
 		if e.kind == kindUnavailable {
-			outage.begin(e, d.since)
+			outage.begin(e, d.since, r.probe)
 		}
 		return e
 	}
@@ -182,8 +182,11 @@ func (t *transport) exchange(ctx context.Context, r request, httpRequest *http.R
 	if err != nil {
 		return nil, noAnswer(err)
 	}
-	if response.StatusCode < http.StatusInternalServerError {
-		outage.end(time.Now())
+	switch {
+	case response.StatusCode < http.StatusInternalServerError:
+		outage.end(time.Now(), r.probe)
+	case !r.probe:
+		outage.fail()
 	}
 	return &answer{method: r.method, path: path, token: r.token, secrets: append([]string{r.token}, r.secrets...), acts: r.permit != nil, maxBody: bound,
 		status: response.StatusCode, header: response.Header, body: body, received: time.Now()}, nil

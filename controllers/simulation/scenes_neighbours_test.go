@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package simulation
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
+)
+
+// addConnections gives the first Reporter more connections of our tenant, and claims them in a namespace.
+func (h *history) addConnections(namespace string, endpoint client.ObjectKey, n int) []client.ObjectKey {
+	tenant := "ours"
+	if h.auth == "none" {
+		tenant = ""
+	}
+	var keys []client.ObjectKey
+	for i := range n {
+		id := fmt.Sprintf("019996b8-f3d1-7d2b-a193-%012d", i)
+		h.homeReporter().Add(reportertest.Connection{ID: id, ConfigName: fmt.Sprintf("more-%d", i), Tenant: tenant})
+		h.home[id] = homeHost
+		keys = append(keys, h.claimThrough(endpoint, v1alpha1.DeletionPolicyDelete, namespace, fmt.Sprintf("more-%04d", i), id))
+	}
+	return keys
+}
+
+func isListRequest(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/connections") }
+
+func TestListThatFailsKeepsNoDeletionFromBeingTried(t *testing.T) {
+	for name, status := range map[string]int{"an error": 500, "unavailable": 503} {
+		t.Run(name, func(t *testing.T) {
+			sceneWith(t, withBearerToken, func(t *testing.T, h *history) {
+				deleted := append(h.addConnections("a", defaultEndpointOfA, 20), h.claim("a", "deleted", h.ids[0]))
+				h.wait(time.Minute)
+				allFail := h.homeReporter().Inject(reportertest.Fault{Do: reportertest.Answer(status, nil, "")})
+				h.askFor(endpointKind, defaultEndpointOfA)
+				h.wait(time.Second)
+				expect(t, "the endpoint is ready", h.isEndpointReady(defaultEndpointOfA), false)
+				for _, key := range deleted {
+					h.delete(key)
+				}
+				h.wait(5 * time.Minute)
+				expect(t, "the resource", h.reason(deleted[0]), "ReporterUnavailable")
+				if message := h.blockedMessage(deleted[0]); !strings.Contains(message, "listing connections: ") {
+					t.Errorf("it does not say what was not answered: %s", message)
+				}
+				before := h.counts["DELETE sent"]
+				h.wait(10 * time.Minute)
+				if sent := h.counts["DELETE sent"] - before; sent < 5 || sent > 25 {
+					t.Errorf("%d DELETEs were tried in ten minutes", sent)
+				}
+				allFail()
+				h.homeReporter().Inject(reportertest.Fault{Match: isListRequest, Do: reportertest.Answer(status, nil, "")})
+				h.wait(3 * time.Minute)
+				for _, key := range deleted {
+					expect(t, key.Name, h.reason(key), "gone")
+				}
+				expect(t, "the endpoint is ready", h.isEndpointReady(defaultEndpointOfA), false)
+			})
+		})
+	}
+}
+
+func TestOutageOfAShortTimeoutHoldsNoEndpointWithALongerOne(t *testing.T) {
+	sceneWith(t, withBearerToken, func(t *testing.T, h *history) {
+		impatient := h.endpoint("b", "impatient")
+		impatient.Spec.Timeout = &metav1.Duration{Duration: time.Second}
+		h.must(h.api.create(impatient))
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) {
+			spec.Timeout, spec.MaxInFlight = &metav1.Duration{Duration: 30 * time.Second}, 1
+		})
+		theirs := h.claimThrough(client.ObjectKeyFromObject(impatient), v1alpha1.DeletionPolicyDelete, "b", "theirs", h.ids[1])
+		ours := h.addConnections("a", defaultEndpointOfA, 6)
+		h.wait(time.Minute)
+		// Reporter takes five seconds for each answer, and has trouble with most.
+		began := map[*call]time.Time{}
+		h.hold = func(c *call) bool {
+			if _, known := began[c]; !known {
+				began[c] = time.Now()
+			}
+			return c.http && time.Since(began[c]) < 5*time.Second
+		}
+		mend := h.homeReporter().Inject(reportertest.Fault{Method: "DELETE", ID: "019996b8-f3d1-7d2b-a193-000000000000", Do: reportertest.Answer(500, nil, "")})
+		h.delete(theirs)
+		h.wait(10 * time.Second)
+		for _, key := range ours {
+			h.delete(key)
+		}
+		h.wait(80 * time.Second)
+		expect(t, "the one of the impatient endpoint", h.reason(theirs), "ReporterUnavailable")
+		for _, key := range ours[1:] {
+			expect(t, key.Name, h.reason(key), "gone")
+		}
+		mend()
+		h.hold = nil
+		h.wait(10 * time.Minute)
+		expect(t, "connections left", len(h.api.list(connectionKind)), 0)
+	})
+}
