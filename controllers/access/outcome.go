@@ -15,7 +15,7 @@ func OutcomeOf(err error) decision.Outcome {
 	if err == nil {
 		return decision.Outcome{Reason: v1alpha1.ReasonAvailable}
 	}
-	return decision.Outcome{Reason: reasonOf(err), Detail: detailOf(err), RetryAfter: reporter.RetryAfter(err),
+	return decision.Outcome{Reason: reasonOf(err), Detail: detailOf(err), RetryAfter: reporter.RetryAfter(err), Until: reporter.Until(err),
 		HeldBack: reporter.IsHeldBack(err), Paced: reporter.IsPaced(err)}
 }
 

@@ -151,7 +151,7 @@ func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.Reporte
 
 // deleteInReporter has the connection deleted in Reporter, once there is a slot for the requests, and acts on what came of it.
 func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
-	if err := outage(ctx, d.to); err != nil {
+	if err := heldBack(ctx, d.to); err != nil {
 		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, err), d.waited))
 	}
 	free, queuedFor := d.requestSlot(ctx, d.rc, d.to)

@@ -113,7 +113,7 @@ func (r *Reconciler) observeConnection(ctx context.Context, rc *v1alpha1.Reporte
 }
 
 func (r *Reconciler) askForConnection(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) (decision.Outcome, bool) {
-	if err := outage(ctx, to); err != nil {
+	if err := heldBack(ctx, to); err != nil {
 		return r.outcomeOf(to, err), true
 	}
 	release, _ := r.requestSlot(ctx, rc, to)

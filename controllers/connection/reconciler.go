@@ -145,12 +145,18 @@ func (r *Reconciler) requestSlot(ctx context.Context, rc *v1alpha1.ReporterConne
 	return r.requests.Acquire(waiterFor(rc, to))
 }
 
-// outage is why nothing is sent to a target whose Reporter does not answer, unless somebody has asked for an attempt or one is due.
-func outage(ctx context.Context, to access.Target) error {
-	if reporter.PassesOutage(ctx) {
+// heldBack is why nothing is sent to a target whose Reporter does not answer, or has asked to be left alone, unless somebody has asked for
+// an attempt or one is due.
+func heldBack(ctx context.Context, to access.Target) error {
+	if !reporter.PassesOutage(ctx) {
+		if err := to.Client.Outage(); err != nil {
+			return err
+		}
+	}
+	if reporter.IsUrgent(ctx) {
 		return nil
 	}
-	return to.Client.Outage()
+	return to.Client.Pause()
 }
 
 // waitForReporter has another pass dispatched when Reporter can be asked again, if it cannot be now: it does not answer, or nothing was
@@ -192,8 +198,8 @@ func (r *Reconciler) logIn(ctx context.Context, to access.Target) (v1alpha1.Obse
 // sent because of what was found before: somebody may have asked for an attempt.
 func (r *Reconciler) outcomeOf(to access.Target, err error) decision.Outcome {
 	outcome := access.OutcomeOf(err)
-	if outcome.Reason == v1alpha1.ReasonRateLimited {
-		return outcome // it says nothing about the rest
+	if outcome.Reason == v1alpha1.ReasonRateLimited || outcome.Paced {
+		return outcome // it says nothing about the rest, or nothing new
 	}
 	if outcome.HeldBack || outcome.IsTroubled() == isReady(to.Endpoint) {
 		r.RequestCheck(to.Endpoint)

@@ -51,19 +51,14 @@ func setBlocked(rc *v1alpha1.ReporterConnection, block decision.Block) {
 	setCondition(rc, v1alpha1.ConditionDeletionBlocked, metav1.ConditionTrue, block)
 }
 
-// setCondition keeps the message where it may be another from try to try although the reason is the same: each new text would be
-// a new write.
+// setCondition keeps the message where it may be another from try to try although the reason is the same: each new text would be a new
+// write.
 func setCondition(rc *v1alpha1.ReporterConnection, conditionType string, status metav1.ConditionStatus, block decision.Block) {
-	message := block.Message
-	before := apimeta.FindStatusCondition(rc.Status.Conditions, conditionType)
-	if block.Unstable && before != nil && before.Reason == block.Reason && before.ObservedGeneration == rc.Generation {
-		message = before.Message
-	}
 	apimeta.SetStatusCondition(&rc.Status.Conditions, metav1.Condition{
 		Type:               conditionType,
 		Status:             status,
 		Reason:             block.Reason,
-		Message:            message,
+		Message:            block.MessageOver(apimeta.FindStatusCondition(rc.Status.Conditions, conditionType), rc.Generation),
 		ObservedGeneration: rc.Generation,
 	})
 }

@@ -17,8 +17,9 @@ type Outcome struct {
 	Reason string
 	// Detail is bounded, and the same each time the same thing happens: it becomes part of a status.
 	Detail string
-	// RetryAfter is when to try again, if Reporter said so.
+	// RetryAfter is when to try again, if Reporter said so; Until is that time, where it is to be told.
 	RetryAfter time.Duration
+	Until      time.Time
 	// HeldBack says that nothing was sent, as Reporter is known not to answer.
 	HeldBack bool
 	// Paced says that nothing was sent, as Reporter is to be left alone until RetryAfter.

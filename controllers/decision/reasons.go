@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 )
 
@@ -121,5 +123,21 @@ func JudgeBlock(o Outcome, waited time.Duration) Block {
 	if TraitsOf(o.Reason).Shared {
 		block.RetryIn, block.Paced = retryIn(o, waited), o.Paced
 	}
+	if !o.Until.IsZero() { // the same for all that the same answer blocks
+		block.Message += askedToWait + o.Until.Add(time.Second-1).UTC().Truncate(time.Second).Format(time.RFC3339)
+		block.Unstable = false
+	}
 	return block
+}
+
+// askedToWait goes before the time until which Reporter asked to be left alone.
+const askedToWait = ". It asked to be left alone until "
+
+// MessageOver is the message for a condition that is known to say something already. What is unstable is no news, unless the condition names
+// a time that no longer holds.
+func (b Block) MessageOver(known *metav1.Condition, generation int64) string {
+	if b.Unstable && known != nil && known.Reason == b.Reason && known.ObservedGeneration == generation && !strings.Contains(known.Message, askedToWait) {
+		return known.Message
+	}
+	return b.Message
 }

@@ -12,6 +12,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // reasonsOfTheAPI are the values of the constants ReasonX.
@@ -57,6 +60,31 @@ func TestEveryReasonHasItsRowAndItsDocs(t *testing.T) {
 }
 
 // What follows from each reason, one row each.
+// A text that only tells how an attempt happened to fail is no news, a time is, and one that is over is no longer told.
+func TestMessageOver(t *testing.T) {
+	until := time.Date(2026, 6, 1, 12, 34, 55, 1, time.UTC)
+	const told = "Reporter is not available: 503. It asked to be left alone until 2026-06-01T12:34:56Z"
+	for name, test := range map[string]struct {
+		outcome Outcome
+		known   string
+		want    string
+	}{
+		"at first":                {Outcome{Detail: "503"}, "", "Reporter is not available: 503"},
+		"it fails in another way": {Outcome{Detail: "reset"}, "Reporter is not available: 503", "Reporter is not available: 503"},
+		"it asks to wait":         {Outcome{Detail: "503", Until: until}, "Reporter is not available: 500", told},
+		"the time is over":        {Outcome{Detail: "500"}, told, "Reporter is not available: 500"},
+	} {
+		test.outcome.Reason = "ReporterUnavailable"
+		known := &metav1.Condition{Reason: "ReporterUnavailable", Message: test.known, ObservedGeneration: 1}
+		if test.known == "" {
+			known = nil
+		}
+		if got := JudgeBlock(test.outcome, 0).MessageOver(known, 1); got != test.want {
+			t.Errorf("%s: %s, want %s", name, got, test.want)
+		}
+	}
+}
+
 func TestTraits(t *testing.T) {
 	tests := map[string]Traits{
 		"Available":           {},

@@ -161,10 +161,7 @@ func (r *Reconciler) setReady(endpoint *v1alpha1.ReporterEndpoint, outcome decis
 		if isCurrent && block.Reason == v1alpha1.ReasonRateLimited {
 			return retryIn // it answers, and has not looked at the credentials: what is known stands
 		}
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, block.Reason, block.Message
-		if isCurrent && block.Unstable && known.Reason == block.Reason {
-			ready.Message = known.Message
-		}
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, block.Reason, block.MessageOver(known, endpoint.Generation)
 	}
 	apimeta.SetStatusCondition(&endpoint.Status.Conditions, ready)
 	return retryIn

@@ -105,3 +105,54 @@ func TestOutageOfAShortTimeoutHoldsNoEndpointWithALongerOne(t *testing.T) {
 		expect(t, "connections left", len(h.api.list(connectionKind)), 0)
 	})
 }
+
+func TestStatusSaysUntilWhenReporterAskedToBeLeftAlone(t *testing.T) {
+	for status, reason := range map[int]string{429: "RateLimited", 503: "ReporterUnavailable"} {
+		t.Run(reason, func(t *testing.T) {
+			sceneWith(t, withBearerToken, func(t *testing.T, h *history) {
+				deleted := h.addConnections("a", defaultEndpointOfA, 5)
+				h.wait(time.Minute)
+				h.homeReporter().Inject(reportertest.Fault{Method: "DELETE", Do: reportertest.Answer(status, http.Header{"Retry-After": {"300"}}, "")})
+				writes := h.countCalls(func(c *call) bool { return strings.HasPrefix(c.what, "patch the status of ReporterConnection") })
+				until := time.Now().Add(5 * time.Minute)
+				for _, key := range deleted {
+					h.delete(key)
+				}
+				h.wait(time.Minute)
+				for _, key := range deleted {
+					expect(t, key.Name, h.reason(key), reason)
+					if message := h.blockedMessage(key); !strings.HasSuffix(message, "until "+until.Add(time.Second).UTC().Format(time.RFC3339)) {
+						t.Errorf("it waits until %s, and says: %s", until, message)
+					}
+				}
+				expect(t, "status writes", *writes, len(deleted))
+				h.wait(59 * time.Minute)
+				if *writes > 12*len(deleted) {
+					t.Errorf("%d status writes in an hour, more than one for each deletion and pause", *writes)
+				}
+				if sent := h.counts["DELETE sent"]; sent > 13+len(deleted) {
+					t.Errorf("%d DELETEs in an hour of pauses of five minutes", sent)
+				}
+			})
+		})
+	}
+}
+
+func TestPauseOfDeletionsLeavesTheEndpointReady(t *testing.T) {
+	sceneWith(t, withBearerToken, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		h.homeReporter().Inject(reportertest.Fault{Method: "DELETE", Do: reportertest.Answer(503, http.Header{"Retry-After": {"600"}}, "")})
+		writes := h.countCalls(func(c *call) bool { return strings.HasPrefix(c.what, "patch the status of ReporterEndpoint") })
+		h.delete(deleted)
+		for range 5 {
+			h.wait(time.Minute)
+			h.askFor(endpointKind, defaultEndpointOfA)
+			h.wait(time.Second)
+			expect(t, "the endpoint is ready", h.isEndpointReady(defaultEndpointOfA), true)
+		}
+		expect(t, "the resource", h.reason(deleted), "ReporterUnavailable")
+		expect(t, "DELETEs", h.counts["DELETE sent"], 1)
+		expect(t, "writes to the endpoint", *writes, 0)
+	})
+}

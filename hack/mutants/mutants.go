@@ -211,7 +211,8 @@ var mutants = []mutant{
 	{"requested checks follow each other at once", checker + ".requestedCheckDelay", remove(`next = next.Add(requestedCheckInterval)`), unitTest(endpointDir, "TestRequestedCheckDelay")},
 	{"being asked for fewer requests makes an endpoint unready", checker + ".setReady", never(`isCurrent && block.Reason == v1alpha1.ReasonRateLimited`), unitTest(endpointDir, "TestSetReady")},
 	{"the probes of an endpoint become rare", checker + ".setReady", replace(`min(block.RetryIn, maxProbeInterval)`, `block.RetryIn`), unitTest(endpointDir, "TestSetReady")},
-	{"each new text of an endpoint is a write", checker + ".setReady", never(`isCurrent && block.Unstable && known.Reason == block.Reason`), unitTest(endpointDir, "TestSetReady")},
+	{"each new text is a write", decisionDir + ".Block.MessageOver", never(`b.Unstable && known != nil && known.Reason == b.Reason && known.ObservedGeneration == generation && !strings.Contains(known.Message, askedToWait)`), tableTest("TestMessageOver")},
+	{"a time is told that is over", decisionDir + ".Block.MessageOver", always(`!strings.Contains(known.Message, askedToWait)`), tableTest("TestMessageOver")},
 
 	// Admission
 	{"nobody is dispatched when Reporter answers again", queues + ".Unblock", remove(`q.grantNext(server)`), unitTest(admissionDir, "TestServerThatIsDown")},
@@ -250,6 +251,10 @@ var mutants = []mutant{
 	{"the breaker names another's timeout", reporterDir + ".outage.held", never(`held.within > 0`), clientTest("TestOutageOfATimeout")},
 	{"the breaker opens for who gives up early", reporterDir + ".transport.exchange", never(`ctx.Err() != nil`), clientTest("TestNoOutage")},
 	{"a pause never ends", reporterDir + ".pause.hold", replace(`!now.Before(p.until)`, `p.until.IsZero()`), clientTest("TestPause")},
+	{"what a server asked for about a DELETE holds checks", reporterDir + ".pace.unavailable", never(`check`), scene("TestPauseOfDeletionsLeavesTheEndpointReady")},
+	{"a check that is answered early ends no pause", reporterDir + ".pace.observe", remove(`p.checks.end(sent)`), clientTest("TestUnavailableIsOneKindOfRequests")},
+	{"nobody says until when a server is left alone", decisionDir + ".JudgeBlock", never(`!o.Until.IsZero()`), scene("TestStatusSaysUntilWhenReporterAskedToBeLeftAlone")},
+	{"whoever waits for a pause to end says nothing of it", connectionDir + ".heldBack", replace(`return to.Client.Pause()`, `return nil`), scene("TestStatusSaysUntilWhenReporterAskedToBeLeftAlone")},
 	{"more is sent than a server still takes", reporterDir + ".allowance.take", never(`now.Before(l.renewal) && l.left <= l.underWay`), clientTest("TestAllowance")},
 	{"urgency is ignored for a request", reporterDir + ".transport.send", replace(`urgent := IsUrgent(ctx)`, `urgent := false`), clientTest("TestUrgentLogin")},
 	{"whoever answers 401 refuses the credentials", reporterDir + ".answer.asError", remove(`case !a.isRefusal(body.Code):`), clientTest("TestAnswers")},

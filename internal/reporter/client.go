@@ -65,6 +65,15 @@ func (c *Client) Outage() error {
 	return nil
 }
 
+// Pause returns nil if requests about connections are sent, as far as Reporter has not asked to be left alone for a while: otherwise an
+// *Error for which IsPaced is true.
+func (c *Client) Pause() error {
+	if held := c.pace.paused(http.MethodGet, clean(c.at(connectionsPath).EscapedPath()), time.Now(), false); held != nil {
+		return held
+	}
+	return nil
+}
+
 // Login makes sure that there is a token, where one is needed, and returns the tenant that it is for. The error is an *Error, as of
 // any other call: IsUnauthorized where the Access Manager does not take the credentials, IsHeldBack where Reporter is known not to
 // answer, whether or not there are credentials.

@@ -126,27 +126,28 @@ func TestDetailOfNoAnswer(t *testing.T) {
 
 // The time until which Reporter is left alone is the same for all who are held because of it.
 func TestUntil(t *testing.T) {
-	for retryAfter, longest := range map[string]time.Duration{"300": 5 * time.Minute, "86400": 10 * time.Minute} {
+	for retryAfter, longest := range map[string]time.Duration{"60": time.Minute, "300": 5 * time.Minute, "86400": 10 * time.Minute} {
 		r, server := serve(t)
 		r.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(429, http.Header{"Retry-After": {retryAfter}}, "")})
 		c := clientOf(t, server.URL, "")
 		before := time.Now()
 		var until time.Time
 		for range 3 {
-			var e *reporter.Error
-			if !errors.As(c.Delete(t.Context(), ledgerID, permitted), &e) {
-				t.Fatal("it is no *reporter.Error")
-			}
+			told := reporter.Until(c.Delete(t.Context(), ledgerID, permitted))
 			if until.IsZero() {
-				until = e.Until()
+				until = told
 			}
-			if !e.Until().Equal(until) || until.Before(before.Add(longest)) || until.After(time.Now().Add(longest)) {
-				t.Errorf("it is until %s, in %s, not %s", e.Until(), time.Until(e.Until()), longest)
+			if !told.Equal(until) || until.Before(before.Add(longest)) || until.After(time.Now().Add(longest)) {
+				t.Errorf("it is until %s, in %s, not %s", told, time.Until(told), longest)
 			}
 		}
 	}
-	if until := new(reporter.Error).Until(); !until.IsZero() {
-		t.Errorf("without a word of the server's it is until %s", until)
+	for _, retryAfter := range []string{"", "59"} {
+		r, server := serve(t)
+		r.Inject(reportertest.Fault{Do: reportertest.Answer(429, http.Header{"Retry-After": {retryAfter}}, "")})
+		if until := reporter.Until(clientOf(t, server.URL, "").Delete(t.Context(), ledgerID, permitted)); !until.IsZero() {
+			t.Errorf("with Retry-After %q it is until %s", retryAfter, until)
+		}
 	}
 }
 

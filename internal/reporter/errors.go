@@ -41,7 +41,7 @@ type Error struct {
 
 	kind       kind
 	retryAfter time.Duration
-	// until is the time at which retryAfter ends, or what keeps requests from being sent because of it.
+	// until is the time at which what the server asked for ends, zero where it is not told.
 	until time.Time
 	// within is the timeout that ran out without an answer, 0 if none did.
 	within time.Duration
@@ -94,7 +94,7 @@ func (e *Error) Detail() string {
 // operation says what the request was for, and nothing of whose it was.
 func (e *Error) operation() string {
 	switch {
-	case e.Login:
+	case e.Login || strings.HasSuffix(e.Path, loginPath):
 		return "logging in with the Access Manager"
 	case e.Method == http.MethodDelete:
 		return "deleting a connection"
@@ -142,8 +142,14 @@ func (e *Error) reason() string {
 }
 
 // Until returns the time until which the server asked to be left alone, at most ten minutes from its answer, or takes no more requests;
-// zero if it did not say. It stays the same for all errors because of the same answer.
-func (e *Error) Until() time.Time { return e.until }
+// zero if it did not say, or that is less than a minute. It stays the same for all errors because of the same answer.
+func Until(err error) time.Time {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.until
+	}
+	return time.Time{}
+}
 
 // Error gives method, path and what came back.
 func (e *Error) Error() string {
@@ -256,7 +262,7 @@ func RetryAfter(err error) time.Duration {
 // meaning.
 func (a *answer) asError() *Error {
 	e := &Error{Method: a.method, Path: a.path, Status: a.status}
-	if e.retryAfter = parseRetryAfter(a.header.Get("Retry-After"), serverTime(a.header, a.received)); e.retryAfter > 0 {
+	if e.retryAfter = parseRetryAfter(a.header.Get("Retry-After"), serverTime(a.header, a.received)); e.retryAfter >= toldWait {
 		e.until = a.received.Add(min(e.retryAfter, maxPause))
 	}
 	var body struct {

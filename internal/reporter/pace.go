@@ -10,42 +10,67 @@ import (
 	"time"
 )
 
-// pace is how many requests a server asks for, whichever client it was that it said so to.
+// pace is how many requests a server asks for, whichever client it was that it said so to. A 429 is about all of them. A 503 is about
+// requests of its kind: that a DELETE is to wait says nothing of the list that a Check asks for.
 type pace struct {
-	pause     pause
+	limit     pause // of 429
+	checks    pause // of 503 to Checks
+	others    pause // of 503 to the rest
 	allowance allowance
 }
 
 // admit lets a request be sent, after which observe must be called. Otherwise it returns the reason, with how long to wait. An
 // urgent request is admitted whatever the server asked for.
-func (p *pace) admit(method, path string, now time.Time, urgent bool) *Error {
+func (p *pace) admit(method, path string, now time.Time, urgent, check bool) *Error {
 	if urgent {
 		p.allowance.takeAnyway()
 		return nil
 	}
-	if held := p.pause.hold(method, path, now); held != nil {
+	if held := p.paused(method, path, now, check); held != nil {
 		return held
 	}
 	return p.allowance.take(method, path, now)
 }
 
-// observe takes note of an answer, nil where there was none.
-func (p *pace) observe(a *answer, now time.Time) {
+// paused returns the answer by which the server asked that such a request wait, nil if there is none.
+func (p *pace) paused(method, path string, now time.Time, check bool) *Error {
+	if held := p.limit.hold(method, path, now); held != nil {
+		return held
+	}
+	return p.unavailable(check).hold(method, path, now)
+}
+
+// unavailable is the pause of a kind of requests.
+func (p *pace) unavailable(check bool) *pause {
+	if check {
+		return &p.checks
+	}
+	return &p.others
+}
+
+// observe takes note of an answer to a request that was sent at a time, nil where there was none. A Check that is answered early, as
+// somebody asked for it, ends the pause of Checks: the next one would find the opposite of what this one has.
+func (p *pace) observe(a *answer, sent, now time.Time, check bool) {
 	if a == nil {
 		p.allowance.giveBack(nil, now)
 		return
 	}
-	if a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable {
-		p.pause.begin(a.asError(), a.received)
+	switch {
+	case a.status == http.StatusTooManyRequests:
+		p.limit.begin(a.asError(), a.received)
+	case a.status == http.StatusServiceUnavailable:
+		p.unavailable(check).begin(a.asError(), a.received)
+	case check && a.status < http.StatusInternalServerError:
+		p.checks.end(sent)
 	}
 	p.allowance.giveBack(a.header, now)
 }
 
 // pause holds back what would be sent to a server that asked to be left alone for a while (Retry-After).
 type pause struct {
-	mu    sync.Mutex
-	until time.Time
-	cause Error
+	mu           sync.Mutex
+	began, until time.Time
+	cause        Error
 }
 
 // maxPause bounds what a server can ask for.
@@ -57,9 +82,21 @@ func (p *pause) begin(answer *Error, now time.Time) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.until, p.cause = now.Add(min(answer.retryAfter, maxPause)), *answer
-	p.cause.until = p.until
+	p.began, p.until, p.cause = now, now.Add(min(answer.retryAfter, maxPause)), *answer
+	p.cause.failed = answer.operation()
 }
+
+// end ends the pause because of an answer to a request that was sent after it had begun.
+func (p *pause) end(sent time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !sent.Before(p.began) {
+		p.until = time.Time{}
+	}
+}
+
+// toldWait is the shortest wait whose end is told: each end is another text.
+const toldWait = time.Minute
 
 // hold returns the answer that began the pause, with the rest of it to wait, or nil if there is none.
 func (p *pause) hold(method, path string, now time.Time) *Error {
@@ -80,6 +117,7 @@ type allowance struct {
 	// left is the least that an answer named for the time before renewal; while that is in the past, nothing is known.
 	left     int
 	renewal  time.Time
+	until    time.Time // the renewal, where it is told
 	underWay int
 }
 
@@ -93,11 +131,11 @@ func (l *allowance) take(method, path string, now time.Time) *Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if now.Before(l.renewal) && l.left <= l.underWay {
-		wait := l.renewal.Sub(now)
+		wait, until := l.renewal.Sub(now), l.until
 		if l.left > 0 {
-			wait = min(wait, time.Second) // the answers to those under way say how many are left
+			wait, until = min(wait, time.Second), time.Time{} // the answers to those under way say how many are left
 		}
-		return &Error{Method: method, Path: path, kind: kindRateLimited, Err: errAllowanceUsedUp, retryAfter: wait, until: now.Add(wait), paced: true}
+		return &Error{Method: method, Path: path, kind: kindRateLimited, Err: errAllowanceUsedUp, retryAfter: wait, until: until, paced: true}
 	}
 	l.underWay++
 	return nil
@@ -124,7 +162,10 @@ func (l *allowance) giveBack(header http.Header, now time.Time) {
 		l.left = min(l.left, left)
 		return
 	}
-	l.left, l.renewal = left, renewal
+	l.left, l.renewal, l.until = left, renewal, time.Time{}
+	if renewal.Sub(now) >= toldWait {
+		l.until = renewal
+	}
 }
 
 // parseRateLimit reads how many more requests a server takes, and in how long that is renewed. It says so in Unix seconds by its own

@@ -117,7 +117,7 @@ func (f roundTripFunc) RoundTrip(request *http.Request) (*http.Response, error) 
 // What a pause, a limit or the breaker holds back is asked no permission for.
 func TestNoPermissionForWhatIsHeld(t *testing.T) {
 	for name, hold := range map[string]func(*Client){
-		"a pause":     func(c *Client) { c.pace.pause.begin(&Error{retryAfter: time.Minute}, time.Now()) },
+		"a pause":     func(c *Client) { c.pace.others.begin(&Error{retryAfter: time.Minute}, time.Now()) },
 		"a limit":     func(c *Client) { c.pace.allowance.left, c.pace.allowance.renewal = 0, time.Now().Add(time.Minute) },
 		"the breaker": func(c *Client) { c.outage.begin(&Error{kind: kindUnavailable}, time.Now(), false) },
 	} {

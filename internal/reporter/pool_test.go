@@ -150,6 +150,9 @@ func TestPauseIsShared(t *testing.T) {
 				slower.Timeout = 20 * time.Second
 				for _, held := range []*reporter.Client{c, poolClient(t, pool, config), poolClient(t, pool, slower)} {
 					for _, call := range calls {
+						if test.status == 503 && first.name != "Check" && call.name == "Check" {
+							continue // TestUnavailableIsOneKindOfRequests
+						}
 						err := call.do(t.Context(), held)
 						expectError(t, err, test.kind, call.method+" "+call.path+": "+test.text)
 						if test.status == 503 && first.name == "Check" {
@@ -191,6 +194,33 @@ func TestPauseIsShared(t *testing.T) {
 				expectArrived(t, other, "DELETE "+ledgerPath)
 			})
 		}
+	}
+}
+
+// A 503 is about requests of its kind, and for Checks until one is answered all the same.
+func TestUnavailableIsOneKindOfRequests(t *testing.T) {
+	wait := http.Header{"Retry-After": {"300"}}
+	r, server := serve(t)
+	c := clientOf(t, server.URL, "")
+	r.Inject(reportertest.Fault{Method: "DELETE", Times: 1, Do: reportertest.Answer(503, wait, "")})
+	if err := c.Delete(t.Context(), ledgerID, permitted); !reporter.IsUnavailable(err) {
+		t.Errorf("a DELETE gives %v", err)
+	}
+	for range 3 {
+		if err := c.Check(t.Context()); err != nil {
+			t.Errorf("a Check after a DELETE that is to wait gives %v", err)
+		}
+	}
+	if err := c.Delete(t.Context(), ledgerID, permitted); !reporter.IsPaced(err) {
+		t.Errorf("a DELETE after Checks that are answered gives %v", err)
+	}
+	r.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(503, wait, "")})
+	_ = c.Check(t.Context())
+	if err := c.Check(reporter.WithUrgency(t.Context())); err != nil {
+		t.Errorf("a Check that somebody asks for gives %v", err)
+	}
+	if err := c.Check(t.Context()); err != nil {
+		t.Errorf("the one after that gives %v", err)
 	}
 }
 

@@ -119,7 +119,8 @@ func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 			return nil, held
 		}
 	}
-	if held := t.pace.admit(r.method, path, time.Now(), urgent); held != nil {
+	admitted := time.Now()
+	if held := t.pace.admit(r.method, path, admitted, urgent, r.probe); held != nil {
 		return nil, held
 	}
 	var a *answer
@@ -127,7 +128,7 @@ func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 		if r.aside {
 			a = nil
 		}
-		t.pace.observe(a, time.Now())
+		t.pace.observe(a, admitted, time.Now(), r.probe)
 	}()
 	a, err = t.exchange(ctx, r, httpRequest, path)
 	return a, err
