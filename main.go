@@ -27,12 +27,13 @@ import (
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
 	"github.com/reporter-operator/reporter-operator/controllers/scope"
 )
 
-// gracefulShutdown is longer than the two requests, of a minute at most each, that one pass may make, so that on SIGTERM what was
-// sent is answered and acted upon. The pod's terminationGracePeriodSeconds is longer still.
-const gracefulShutdown = 130 * time.Second
+// gracefulShutdown is longer than a pass, so that on SIGTERM what was sent is answered and acted upon. The pod's
+// terminationGracePeriodSeconds is longer still.
+const gracefulShutdown = kube.PassTimeout + 10*time.Second
 
 func main() {
 	if err := run(ctrl.SetupSignalHandler()); err != nil {

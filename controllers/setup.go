@@ -132,6 +132,7 @@ func New(env Environment, options Options) []Controller {
 		})
 	}
 	for i := range all {
+		all[i].Reconciler = kube.Bounded{Reconciler: all[i].Reconciler}
 		all[i].RateLimiter = &kube.RateLimiter{Delay: func(failing time.Duration) time.Duration {
 			return decision.Jitter(decision.Proportional(failing), env.Random())
 		}}

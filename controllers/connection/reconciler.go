@@ -110,9 +110,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil // the process ends: nothing is begun
 	}
-	// Once a request is sent, its answer is read and acted upon, even while the process is told to end. Every request is
-	// bounded by the endpoint's timeout, and the manager waits for longer than that.
-	ctx = context.WithoutCancel(ctx)
+	// Once a request is sent, its answer is read and acted upon, even while the process is told to end. The manager waits for longer than
+	// a pass takes.
+	ctx, cancel := kube.WithoutCancel(ctx)
+	defer cancel()
 	if _, urgent := r.urgent.LoadAndDelete(req); urgent {
 		ctx = reporter.WithUrgency(ctx)
 	}

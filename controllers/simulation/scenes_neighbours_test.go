@@ -156,3 +156,66 @@ func TestPauseOfDeletionsLeavesTheEndpointReady(t *testing.T) {
 		expect(t, "writes to the endpoint", *writes, 0)
 	})
 }
+
+func TestPassEndsThoughNothingAnswers(t *testing.T) {
+	for name, silent := range map[string]func(c *call) bool{
+		"Reporter":       func(c *call) bool { return c.http },
+		"the API server": func(c *call) bool { return !c.http && !c.local },
+		"both":           func(c *call) bool { return !c.local },
+	} {
+		t.Run(name, func(t *testing.T) {
+			sceneWith(t, withAccessManager, func(t *testing.T, h *history) {
+				deleted := append(h.addConnections("a", defaultEndpointOfA, 3), h.claim("b", "other", h.ids[1]))
+				h.wait(time.Minute)
+				h.hold = silent
+				for _, key := range deleted {
+					h.delete(key)
+				}
+				h.must(h.api.delete(endpointKind, defaultEndpointOfA))
+				began := map[string]time.Time{}
+				for range 120 {
+					h.wait(5 * time.Second)
+					busy := map[string]bool{}
+					for _, c := range h.calls {
+						if c.pass == nil || c.abandoned {
+							continue
+						}
+						key := fmt.Sprint(c.pass, c.pass.started)
+						busy[key] = true
+						if began[key].IsZero() {
+							began[key] = c.pass.started
+						}
+						if took := time.Since(began[key]); took > 3*time.Minute+35*time.Second {
+							t.Fatalf("%s has taken %s, and waits for %s", c.pass, took, c.what)
+						}
+					}
+				}
+				h.hold = nil
+				h.wait(25 * time.Minute)
+				expect(t, "connections left", len(h.api.list(connectionKind)), 0)
+			})
+		})
+	}
+}
+
+func TestSlowReporterIsServedOverSeveralPasses(t *testing.T) {
+	sceneWith(t, withAccessManager, func(t *testing.T, h *history) {
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.Timeout = &metav1.Duration{Duration: time.Minute} })
+		began := map[*call]time.Time{}
+		h.hold = func(c *call) bool {
+			if _, known := began[c]; !known {
+				began[c] = time.Now()
+			}
+			return c.http && time.Since(began[c]) < 58*time.Second
+		}
+		deleted := h.claim("a", "deleted", h.ids[0])
+		absent := h.claim("a", "absent", h.ids[5])
+		h.settle()
+		h.delete(deleted)
+		h.delete(absent)
+		h.wait(30 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+		expect(t, "the absent one", h.reason(absent), "gone")
+	})
+}

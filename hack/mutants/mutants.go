@@ -238,6 +238,10 @@ var mutants = []mutant{
 	{"not knowing is a reason to stop", scopeDir + ".grants.check", remove(`if had {…}`), unitTest(scopeDir, "TestGrants")},
 	{"a namespace is worked in without a right", scopeDir + ".grants.check", always(`err == nil`), unitTest(scopeDir, "TestGrants")},
 
+	// The end of a pass
+	{"a pass takes as long as the API server", kubeDir + ".Bounded.Reconcile", replace(`PassTimeout`, `24*time.Hour`), scene("TestPassEndsThoughNothingAnswers")},
+	{"the deadline of a pass goes with its end of the process", kubeDir + ".WithoutCancel", always(`!found`), scene("TestPassEndsThoughNothingAnswers")},
+
 	// The client of Reporter
 	{"the breaker never closes", reporterDir + ".outage.end", replace(`o.cause, o.answered = nil, now`, `o.answered = now`), clientTest("TestDownAndUp")},
 	{"the breaker closes for an error of the server's", reporterDir + ".transport.exchange", always(`response.StatusCode < http.StatusInternalServerError`), clientTest("TestProbes")},

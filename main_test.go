@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+)
+
+// find returns what a file says, which a pattern captures.
+func find(t *testing.T, file, pattern string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(pattern).FindSubmatch(text)
+	if found == nil {
+		t.Fatalf("%s has no %s", file, pattern)
+	}
+	return string(found[1])
+}
+
+func TestEndOfTheProcessWaitsForThePassesUnderWay(t *testing.T) {
+	grace, err := time.ParseDuration(find(t, "config/manager/manager.yaml", `terminationGracePeriodSeconds: (\d+)`) + "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if longest := find(t, "config/crd/bases/reporter.lerian.studio_reporterendpoints.yaml", `must be a duration from 1s to (\w+), for example 10s`); longest != "60s" || kube.MaxTimeout != time.Minute {
+		t.Errorf("a request may take %s, and the operator counts on %s", longest, kube.MaxTimeout)
+	}
+	if least := 3 * kube.MaxTimeout; kube.PassTimeout <= least || gracefulShutdown <= kube.PassTimeout || grace <= gracefulShutdown {
+		t.Errorf("three requests take %s, a pass %s, the manager waits %s, and Kubernetes %s: each has to be longer than the one before",
+			least, kube.PassTimeout, gracefulShutdown, grace)
+	}
+}
