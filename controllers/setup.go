@@ -80,8 +80,8 @@ type Controller struct {
 	OnQueue func(kube.Queue)
 }
 
-// endpointWorkers is how many ReporterEndpoints are checked at the same time. They do nothing but wait.
-const endpointWorkers = 64
+// endpointWorkers is how many ReporterEndpoints are checked at the same time, a few of each namespace. They do nothing but wait.
+const endpointWorkers = 512
 
 // New returns the operator's controllers. It knows nothing of managers: Setup adds them to one.
 func New(env Environment, options Options) []Controller {
@@ -90,7 +90,7 @@ func New(env Environment, options Options) []Controller {
 	connections := (&connection.Reconciler{Client: env.Client, Live: env.Live, Access: accessor, Events: env.Events, CheckInterval: options.CheckInterval,
 		RequestCheck: env.RequestCheck, Abort: env.Abort, Random: env.Random, GoOn: env.GoOn}).Init()
 	pool.Recovered, pool.Tried = connections.Recovered, connections.Tried
-	endpoints := &endpoint.Reconciler{Client: env.Client, Access: accessor, CheckInterval: options.CheckInterval, Random: env.Random}
+	endpoints := (&endpoint.Reconciler{Client: env.Client, Access: accessor, CheckInterval: options.CheckInterval, Random: env.Random}).Init()
 	heldEndpoints := &protection.EndpointReconciler{Client: env.Client, Live: env.Live, Access: accessor, Random: env.Random}
 	heldSecrets := &protection.SecretReconciler{Client: env.Client, Live: env.Live, Access: accessor, Events: env.Events}
 	all := []Controller{
@@ -99,6 +99,7 @@ func New(env Environment, options Options) []Controller {
 			Endpoints: endpoints.EndpointEvents(),
 			Secrets:   endpoints.SecretEvents(),
 			Requested: endpoints.RequestedChecks(),
+			OnQueue:   endpoints.OnQueue,
 		},
 		{
 			Name: "reporterconnection", Reconciler: connections, Workers: options.MaxConcurrentReconciles,

@@ -57,9 +57,10 @@ type Waiter[S, R comparable] struct {
 	Request R
 	Server  S
 	// Limit is how many requests to the server may be in flight.
-	Limit  int
-	Urgent bool
-	Now    time.Time
+	Limit int
+	// Urgent requests go before the rest. One that is to be sent AtOnce goes before them, and does not wait for the end of a pause.
+	Urgent, AtOnce bool
+	Now            time.Time
 }
 
 type waiter[S, R comparable] struct {
@@ -106,8 +107,9 @@ func (q *Queues[S, R]) Acquire(w Waiter[S, R]) (release func(), waited time.Dura
 	defer q.mu.Unlock()
 	in := q.queue(w.Server)
 	grant := q.grantAt(w.Server, w.Request)
-	isFree := in.inFlight+in.granted < w.Limit && in.slot.urgent.Len() == 0 && (w.Urgent || in.slot.routine.Len() == 0)
-	if in.inFlight < w.Limit && !w.Now.Before(in.until) && (grant != nil || isFree) {
+	isFirst := w.AtOnce || in.slot.urgent.Len() == 0 && (w.Urgent || in.slot.routine.Len() == 0)
+	isFree := in.inFlight+in.granted < w.Limit && isFirst
+	if in.inFlight < w.Limit && (w.AtOnce || !w.Now.Before(in.until)) && (grant != nil || isFree) {
 		q.returnGrant(grant)
 		in.inFlight++
 		q.withdraw(w.Request)
@@ -206,6 +208,9 @@ func (q *Queues[S, R]) grantNext(server S) {
 	in := q.queue(server)
 	for front := in.slot.front(); front != nil; front = in.slot.front() {
 		w, wait := front.Value.(*waiter[S, R]), max(0, time.Until(in.until))
+		if w.AtOnce {
+			wait = 0
+		}
 		if in.inFlight+in.granted >= w.Limit || (wait > 0 && in.granted > 0) {
 			break
 		}
@@ -228,7 +233,7 @@ func (q *Queues[S, R]) grant(w *waiter[S, R], wait time.Duration) {
 // trial: that is another's turn now.
 func (q *Queues[S, R]) enqueue(w Waiter[S, R], isDown bool) *waiter[S, R] {
 	if at := q.waiting[w.Request]; at != nil {
-		if at.Server == w.Server && at.Urgent == w.Urgent && at.isDown == isDown {
+		if at.Server == w.Server && at.Urgent == w.Urgent && at.AtOnce == w.AtOnce && at.isDown == isDown {
 			at.Limit = w.Limit
 			return at
 		}
@@ -241,7 +246,7 @@ func (q *Queues[S, R]) enqueue(w Waiter[S, R], isDown bool) *waiter[S, R] {
 		q.returnGrant(grant)
 	}
 	q.add(at)
-	if grant != nil && !grant.onTrial {
+	if w.AtOnce || grant != nil && !grant.onTrial {
 		at.in.MoveToFront(at.element)
 	}
 	return at

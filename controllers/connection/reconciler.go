@@ -138,12 +138,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 // requestSlot asks for a slot to send requests to a target. Without one it returns nil, and for how long the resource has waited: another
-// pass is dispatched when it is granted. An attempt that somebody has asked for does not wait.
+// pass is dispatched when it is granted. An attempt that somebody has asked for is the next one.
 func (r *Reconciler) requestSlot(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) (release func(), waited time.Duration) {
+	w := waiterFor(rc, to)
 	if reporter.IsUrgent(ctx) {
-		return func() {}, 0
+		w.Urgent, w.AtOnce = true, true
 	}
-	return r.requests.Acquire(waiterFor(rc, to))
+	release, waited = r.requests.Acquire(w)
+	if release == nil && w.AtOnce {
+		r.urgent.Store(w.Request, true) // for the pass that is dispatched
+	}
+	return release, waited
 }
 
 // heldBack is why nothing is sent to a target whose Reporter does not answer, or has asked to be left alone, unless somebody has asked for

@@ -16,9 +16,11 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
+	"github.com/reporter-operator/reporter-operator/controllers/admission"
 	"github.com/reporter-operator/reporter-operator/controllers/decision"
 	"github.com/reporter-operator/reporter-operator/controllers/kube"
 	"github.com/reporter-operator/reporter-operator/internal/reporter"
@@ -40,6 +42,25 @@ type Reconciler struct {
 	requested map[client.ObjectKey]time.Time
 	// urgent are the endpoints for which somebody has asked for a check now.
 	urgent map[client.ObjectKey]bool
+	// checks has those of one namespace wait for each other.
+	checks *admission.Queues[string, reconcile.Request]
+}
+
+// checksPerNamespace is how many endpoints of one namespace are checked at the same time: many that hang must not keep those of others
+// waiting.
+const checksPerNamespace = 16
+
+// Init makes a Reconciler ready for use.
+func (r *Reconciler) Init() *Reconciler {
+	r.checks = admission.NewQueues[string, reconcile.Request]()
+	return r
+}
+
+// OnQueue gives the reconciler the queue of its controller before it is used: checks that waited are dispatched into it.
+func (r *Reconciler) OnQueue(q kube.Queue) {
+	r.checks.OnDispatch(func(request reconcile.Request, after time.Duration) {
+		kube.Enqueue(q, request, kube.PriorityGranted, after)
+	})
 }
 
 const (
@@ -77,6 +98,7 @@ func (r *Reconciler) forget(endpoint client.ObjectKey) {
 	defer r.mu.Unlock()
 	delete(r.requested, endpoint)
 	delete(r.urgent, endpoint)
+	r.checks.Forget(reconcile.Request{NamespacedName: endpoint})
 }
 
 // markUrgent has the next check of an endpoint made whatever its Reporter has asked for.
@@ -89,6 +111,12 @@ func (r *Reconciler) markUrgent(endpoint client.ObjectKey) {
 	r.urgent[endpoint] = true
 }
 
+func (r *Reconciler) isUrgent(endpoint client.ObjectKey) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.urgent[endpoint]
+}
+
 func (r *Reconciler) takeUrgent(endpoint client.ObjectKey) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,6 +127,7 @@ func (r *Reconciler) takeUrgent(endpoint client.ObjectKey) bool {
 
 // Reconcile checks the Reporter of one endpoint.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	defer r.checks.Begin(req)()
 	var endpoint v1alpha1.ReporterEndpoint
 	if err := r.Get(ctx, req.NamespacedName, &endpoint); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -107,11 +136,17 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	release, _ := r.checks.Acquire(admission.Waiter[string, reconcile.Request]{Request: req, Server: req.Namespace, Limit: checksPerNamespace,
+		Urgent: isHopeful(&endpoint) || r.isUrgent(req.NamespacedName), Now: time.Now()})
+	if release == nil {
+		return ctrl.Result{}, nil // it is dispatched in its turn
+	}
 	if r.takeUrgent(req.NamespacedName) {
 		ctx = reporter.WithUrgency(ctx)
 	}
 	base := endpoint.DeepCopy()
 	outcome, err := r.check(ctx, &endpoint)
+	release()
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -128,6 +163,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason)
 	}
 	return ctrl.Result{RequeueAfter: decision.Jitter(retryIn, r.Random())}, nil
+}
+
+// isHopeful says whether an endpoint was Ready, or was changed since it was not: such ones go before those that failed, and before new ones,
+// of which there may be many.
+func isHopeful(endpoint *v1alpha1.ReporterEndpoint) bool {
+	ready := apimeta.FindStatusCondition(endpoint.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && (ready.Status == metav1.ConditionTrue || ready.ObservedGeneration != endpoint.Generation)
 }
 
 func (r *Reconciler) check(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (decision.Outcome, error) {

@@ -219,3 +219,87 @@ func TestSlowReporterIsServedOverSeveralPasses(t *testing.T) {
 		expect(t, "the absent one", h.reason(absent), "gone")
 	})
 }
+
+// hangingEndpoints creates endpoints in a namespace whose Reporters never answer.
+func (h *history) hangingEndpoints(namespace string, n int) {
+	h.hold = func(c *call) bool { return c.http && strings.Contains(c.what, ".hangs.test") }
+	for i := range n {
+		endpoint := h.endpoint(namespace, fmt.Sprintf("hangs-%03d", i))
+		endpoint.Spec.URL = v1alpha1.BaseURL(fmt.Sprintf("http://r%03d.hangs.test", i))
+		endpoint.Spec.Timeout = &metav1.Duration{Duration: time.Minute}
+		h.must(h.api.create(endpoint))
+	}
+}
+
+// untilReady lets time pass until an endpoint is Ready, and returns how much.
+func (h *history) untilReady(endpoint client.ObjectKey, most time.Duration) time.Duration {
+	began := time.Now()
+	for !h.isEndpointReady(endpoint) && time.Since(began) < most {
+		h.wait(100 * time.Millisecond)
+	}
+	return time.Since(began)
+}
+
+func TestEndpointsThatHangDelayNobodyElsesCheck(t *testing.T) {
+	sceneWith(t, withBearerToken, func(t *testing.T, h *history) {
+		h.hangingEndpoints("b", 400)
+		h.wait(3 * time.Minute)
+		for name, event := range map[string]func(){
+			"recovery": func() {
+				h.reporters[homeHost].down = &response{503, http.Header{}, nil}
+				h.askFor(endpointKind, defaultEndpointOfA)
+				h.wait(16 * time.Second)
+				h.reporters[homeHost].down = nil
+			},
+			"change": func() {
+				h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.URL = "http://gone.test" })
+				h.wait(16 * time.Second)
+				h.changeEndpoint(defaultEndpointOfA, leadTo(homeHost))
+			},
+		} {
+			event()
+			if took := h.untilReady(defaultEndpointOfA, time.Minute); took > 3*time.Second {
+				t.Errorf("a %s was noticed after %s", name, took)
+			}
+		}
+		// In the same namespace, one that answered goes before those that did not.
+		h.changeEndpoint(client.ObjectKey{Namespace: "b", Name: "default"}, func(spec *v1alpha1.ReporterEndpointSpec) { spec.MaxInFlight = 3 })
+		h.wait(70 * time.Second)
+		object, err := h.api.get(endpointKind, client.ObjectKey{Namespace: "b", Name: "default"})
+		h.must(err)
+		endpoint := object.(*v1alpha1.ReporterEndpoint)
+		expect(t, "the check of a change", endpoint.Status.ObservedGeneration, endpoint.Generation)
+	})
+}
+
+func TestAttemptThatSomebodyAsksForKeepsToTheLimit(t *testing.T) {
+	sceneWith(t, []int{2}, func(t *testing.T, h *history) {
+		deleted := h.addConnections("a", defaultEndpointOfA, 12)
+		h.wait(time.Minute)
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.MaxInFlight = 2 })
+		h.homeReporter().Inject(reportertest.Fault{Method: "DELETE", Times: 1, Do: reportertest.Answer(429, http.Header{"Retry-After": {"300"}}, "")})
+		for _, key := range deleted {
+			h.delete(key)
+		}
+		h.wait(time.Minute)
+		h.hold = func(c *call) bool { return c.http && strings.HasPrefix(c.what, "DELETE") }
+		for _, key := range deleted {
+			h.askFor(connectionKind, key)
+		}
+		for round := range 6 { // what somebody asks for is sent in the pause, and no more of it at the same time than the limit
+			h.wait(time.Second)
+			var sent []*call
+			for _, c := range h.calls {
+				if h.hold(c) {
+					sent = append(sent, c)
+				}
+			}
+			expect(t, fmt.Sprintf("requests under way in round %d", round), len(sent), 2)
+			for _, c := range sent {
+				h.advance(c)
+			}
+		}
+		h.settle()
+		expect(t, "connections left", len(h.api.list(connectionKind)), 0)
+	})
+}
