@@ -47,7 +47,7 @@ func (r *Reconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.Reporte
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	d := &deletion{Reconciler: r, rc: rc, base: rc.DeepCopy(), to: to, waited: decision.WaitedForReporter(rc, time.Now())}
+	d := &deletion{Reconciler: r, rc: rc, base: rc.DeepCopy(), to: to, waited: max(decision.WaitedForReporter(rc, time.Now()), record.waited(time.Now()))}
 	// An earlier pass may have seen it and written nothing.
 	rc.Status.ObservedIn, rc.Status.Connection = cmp.Or(record.seenIn, rc.Status.ObservedIn), cmp.Or(record.shown, rc.Status.Connection)
 	grounds, err := d.cachedGrounds(ctx)
@@ -284,7 +284,9 @@ func (d *deletion) waitInQueue(ctx context.Context, waited time.Duration) (ctrl.
 // asked again.
 func (d *deletion) block(ctx context.Context, block decision.Block) (ctrl.Result, error) {
 	retryIn := block.RetryIn
-	if !decision.TraitsOf(block.Reason).NotReportersDoing {
+	byReporter := !decision.TraitsOf(block.Reason).NotReportersDoing
+	d.records.update(d.rc.UID, func(r *record) { r.blocked(byReporter, time.Now()) })
+	if byReporter {
 		var waiting bool
 		if retryIn, waiting = d.waitForReporter(d.rc, d.to, block); !waiting {
 			return ctrl.Result{RequeueAfter: decision.MinDelay}, nil

@@ -43,6 +43,9 @@ type record struct {
 	// seenIn is where Reporter was found to have the connection just before its deletion, and shown what it showed of it.
 	seenIn *v1alpha1.ObservedIn
 	shown  *v1alpha1.ObservedConnection
+	// blockedSince is when the deletion was first blocked by Reporter, zero while it is not: its status may say so much later, as such
+	// writes are paced, and it must not be tried as often as at first until then.
+	blockedSince time.Time
 	// unverifiedSince is when the deletion was first held for a claim that was not looked up, zero if it never was.
 	unverifiedSince time.Time
 	// released says that the finalizer is gone, although the cache may show it for a moment longer.
@@ -54,6 +57,24 @@ type record struct {
 // isPatient says whether the deletion may still be held for claims that were not looked up.
 func (r *record) isPatient(now time.Time) bool {
 	return r.unverifiedSince.IsZero() || now.Sub(r.unverifiedSince) < claimPatience
+}
+
+// blocked notes whether Reporter blocks the deletion.
+func (r *record) blocked(byReporter bool, now time.Time) {
+	switch {
+	case !byReporter:
+		r.blockedSince = time.Time{}
+	case r.blockedSince.IsZero():
+		r.blockedSince = now
+	}
+}
+
+// waited is how long the deletion has been blocked by Reporter.
+func (r *record) waited(now time.Time) time.Duration {
+	if r.blockedSince.IsZero() {
+		return 0
+	}
+	return now.Sub(r.blockedSince)
 }
 
 func (r *record) unverified(now time.Time) {

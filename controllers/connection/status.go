@@ -34,7 +34,12 @@ func (r *Reconciler) patchStatus(ctx context.Context, base, rc *v1alpha1.Reporte
 	}
 	// A pass that a late cache has misled, or that goes on after another process took over, says nothing any more.
 	if err := r.Status().Patch(ctx, rc, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
-		return kube.ResultOf(err)
+		result, err := kube.ResultOf(err)
+		if result.RequeueAfter > 0 { // another pass asks Reporter again
+			known := r.records.get(rc.UID)
+			result.RequeueAfter = max(result.RequeueAfter, decision.Proportional(known.waited(time.Now())))
+		}
+		return result, err
 	}
 	log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason, "deleting", !rc.DeletionTimestamp.IsZero())
 	return ctrl.Result{RequeueAfter: retryIn}, nil

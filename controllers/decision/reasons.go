@@ -5,6 +5,7 @@ package decision
 import (
 	"strings"
 	"time"
+	"unicode"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -110,7 +111,21 @@ func BlockFor(reason, detail string, retryIn time.Duration) Block {
 	if row.ForPerson {
 		retryIn = MaxDelay
 	}
-	return Block{Reason: reason, Message: strings.ReplaceAll(row.message, "{detail}", detail), RetryIn: retryIn, Unstable: row.unstable}
+	return Block{Reason: reason, Message: strings.ReplaceAll(row.message, "{detail}", fit(detail)), RetryIn: retryIn, Unstable: row.unstable}
+}
+
+// maxDetail bounds a detail, in runes. The API server takes no message of more than 32 KiB, and with it no status.
+const maxDetail = 4096
+
+// fit makes a detail fit for a message, whoever it comes from.
+func fit(detail string) string {
+	printable := []rune(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, detail))
+	return string(printable[:min(len(printable), maxDetail)])
 }
 
 // JudgeBlock says what an outcome that is not the one hoped for means to whoever waits for it, and when to ask again after having

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -157,6 +158,29 @@ func TestPauseOfDeletionsLeavesTheEndpointReady(t *testing.T) {
 	})
 }
 
+// A message of more than 32 KiB is refused by the API server, and with it the status.
+func TestSelectorOfAnyLengthGetsAStatus(t *testing.T) {
+	for name, value := range map[string]string{"long": strings.Repeat("x", 40_000), "of wide characters": strings.Repeat("\u65e5", 40_000), "unprintable": "\x1b[31m\u202e"} {
+		t.Run(name, func(t *testing.T) {
+			scene(t, func(t *testing.T, h *history) {
+				h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) {
+					spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{From: v1alpha1.FromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": value}}}
+				})
+				key := h.claim("a", "claim", h.ids[0])
+				h.wait(time.Minute)
+				object, err := h.api.get(endpointKind, defaultEndpointOfA)
+				h.must(err)
+				for _, conditions := range [][]metav1.Condition{object.(*v1alpha1.ReporterEndpoint).Status.Conditions, h.connection(key).Status.Conditions} {
+					ready := apimeta.FindStatusCondition(conditions, "Ready")
+					if ready == nil || ready.Reason != "InvalidEndpoint" || len(ready.Message) > 32<<10 || strings.ContainsAny(ready.Message, "\x1b\u202e") {
+						t.Errorf("Ready is %.300v", ready)
+					}
+				}
+			})
+		})
+	}
+}
+
 func TestPassEndsThoughNothingAnswers(t *testing.T) {
 	for name, silent := range map[string]func(c *call) bool{
 		"Reporter":       func(c *call) bool { return c.http },
@@ -301,5 +325,24 @@ func TestAttemptThatSomebodyAsksForKeepsToTheLimit(t *testing.T) {
 		}
 		h.settle()
 		expect(t, "connections left", len(h.api.list(connectionKind)), 0)
+	})
+}
+
+// A status that says since when a deletion waits may be written, or seen, much later: such writes are paced.
+func TestDeletionWhoseStatusIsNotSeenAsksNoMoreOften(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		h.homeReporter().Inject(reportertest.Fault{Method: "DELETE", Do: reportertest.Answer(500, nil, "")})
+		h.delete(deleted)
+		for h.counts["DELETE sent"] == 0 {
+			h.observe()
+			h.machinery()
+		}
+		h.blind = connectionKind
+		h.wait(10 * time.Minute)
+		if sent := h.counts["DELETE sent"]; sent < 20 || sent > 60 {
+			t.Errorf("%d DELETEs in ten minutes", sent)
+		}
 	})
 }
