@@ -84,14 +84,19 @@ func (to Target) LogIn(ctx context.Context) (v1alpha1.ObservedIn, error) {
 
 // Target returns how a connection is reached, as the caches have it.
 func (a *Accessor) Target(ctx context.Context, rc *v1alpha1.ReporterConnection) (Target, error) {
-	return a.target(ctx, a.cached, rc)
+	return a.target(ctx, a.cached, rc, "")
 }
+
+// confirming goes before the name of an endpoint that is asked for to confirm it. Its Reporter is kept no longer than that takes: whether the
+// endpoint is there to stay, and when it goes, the cache alone tells.
+const confirming = "confirming "
 
 // Confirm is Target as the API server had it at a time or later: the endpoint, that it lets the resource in, and that the Secret is still
 // marked. All who ask in the same moment share its reads. The contents of the Secret are those of the cache.
 func (a *Accessor) Confirm(ctx context.Context, rc *v1alpha1.ReporterConnection, notBefore time.Time) (Target, error) {
 	live := a.liveSince(notBefore)
-	to, err := a.target(ctx, live, rc)
+	defer a.pool.Release(confirming + rc.EndpointKey().String())
+	to, err := a.target(ctx, live, rc, confirming)
 	if err != nil || to.Client == nil {
 		return to, err
 	}
@@ -106,11 +111,11 @@ func (a *Accessor) Confirm(ctx context.Context, rc *v1alpha1.ReporterConnection,
 	return to, nil
 }
 
-func (a *Accessor) target(ctx context.Context, reader client.Reader, rc *v1alpha1.ReporterConnection) (Target, error) {
+func (a *Accessor) target(ctx context.Context, reader client.Reader, rc *v1alpha1.ReporterConnection, purpose string) (Target, error) {
 	to := Target{Obstacle: decision.Outcome{Reason: v1alpha1.ReasonAvailable}}
 	var err error
 	if to.Endpoint, err = a.endpointFor(ctx, reader, rc); err == nil {
-		to.Client, to.credentials, err = a.clientFor(ctx, to.Endpoint)
+		to.Client, to.credentials, err = a.clientFor(ctx, to.Endpoint, purpose)
 	}
 	var o *ObstacleError
 	if errors.As(err, &o) {
@@ -190,14 +195,14 @@ func (a *Accessor) Allows(ctx context.Context, reader client.Reader, endpoint *v
 
 // ClientFor returns a client for the Reporter of an endpoint. The error is an *ObstacleError where a user can mend it.
 func (a *Accessor) ClientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (*reporter.Client, error) {
-	c, _, err := a.clientFor(ctx, endpoint)
+	c, _, err := a.clientFor(ctx, endpoint, "")
 	return c, err
 }
 
 // Release forgets the Reporter of an endpoint that is gone.
 func (a *Accessor) Release(endpoint client.ObjectKey) { a.pool.Release(endpoint.String()) }
 
-func (a *Accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (c *reporter.Client, credentials string, err error) {
+func (a *Accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint, purpose string) (c *reporter.Client, credentials string, err error) {
 	if a.scope.IsNamespaced() && endpoint.Spec.AllowedNamespaces.From == v1alpha1.FromSelector {
 		return nil, "", obstacle(v1alpha1.ReasonInvalidEndpoint, "spec.allowedNamespaces of ReporterEndpoint %q selects namespaces by their labels, "+
 			"which an operator that is installed for some namespaces alone may not watch. Set from to Same, or to All, which means those namespaces", endpoint.Name)
@@ -223,7 +228,7 @@ func (a *Accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 			return nil, "", err
 		}
 	}
-	c, err = a.pool.Client(client.ObjectKeyFromObject(endpoint).String(), config)
+	c, err = a.pool.Client(purpose+client.ObjectKeyFromObject(endpoint).String(), config)
 	if err != nil {
 		return nil, "", obstacle(v1alpha1.ReasonInvalidEndpoint, "ReporterEndpoint %q cannot be used: %s", endpoint.Name, err)
 	}

@@ -4,6 +4,7 @@ package admission
 
 import (
 	"container/list"
+	"maps"
 	"sync"
 	"time"
 )
@@ -15,6 +16,7 @@ type Pacer[L, R comparable] struct {
 	mu       sync.Mutex
 	dispatch Dispatch[R]
 	lanes    map[L]*lane[L, R]
+	swept    time.Time // when the lanes that nobody needs were last removed
 	waiting  map[R]*turn[L, R]
 	// exempt do not wait for their next turn.
 	exempt map[R]bool
@@ -112,6 +114,7 @@ func (p *Pacer[L, R]) Forget(request R, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.leave(request, now)
+	p.sweep(now)
 }
 
 // leave takes a request out of its lane, and its exemption with it.
@@ -148,17 +151,23 @@ func (p *Pacer[L, R]) grantNext(l *lane[L, R], now time.Time) {
 	p.dispatch(next.request, l.due.Sub(now))
 }
 
-// lane returns the lane of that name. Lanes that nobody needs any more go when a new one comes.
 func (p *Pacer[L, R]) lane(name L, now time.Time) *lane[L, R] {
-	if l := p.lanes[name]; l != nil {
-		return l
+	p.sweep(now)
+	l := p.lanes[name]
+	if l == nil {
+		l = &lane[L, R]{}
+		p.lanes[name] = l
 	}
-	for other, l := range p.lanes {
-		if l.granted == nil && l.waiters.Len() == 0 && !now.Before(l.last.Add(p.interval)) {
-			delete(p.lanes, other)
-		}
-	}
-	l := &lane[L, R]{}
-	p.lanes[name] = l
 	return l
+}
+
+// sweep removes the lanes that nobody needs any more, once an interval.
+func (p *Pacer[L, R]) sweep(now time.Time) {
+	if now.Before(p.swept.Add(p.interval)) {
+		return
+	}
+	p.swept = now
+	maps.DeleteFunc(p.lanes, func(_ L, l *lane[L, R]) bool {
+		return l.granted == nil && l.waiters.Len() == 0 && !now.Before(l.last.Add(p.interval))
+	})
 }

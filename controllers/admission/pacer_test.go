@@ -120,7 +120,8 @@ func TestPacerForgetsItsLanes(t *testing.T) {
 		p.takes(fmt.Sprint("lane-", n), "a", true)
 		p.after(2 * time.Second)
 	}
-	if len(p.lanes) > 1 || len(p.waiting) > 0 || len(p.exempt) > 0 {
+	p.forgets("a")
+	if len(p.lanes) > 0 || len(p.waiting) > 0 || len(p.exempt) > 0 {
 		t.Errorf("%d lanes, %d that wait and %d exempt are left", len(p.lanes), len(p.waiting), len(p.exempt))
 	}
 }

@@ -124,6 +124,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	var rc v1alpha1.ReporterConnection
 	if err := r.Get(ctx, req.NamespacedName, &rc); err != nil {
 		if apierrors.IsNotFound(err) {
+			r.forget(req)
 			r.records.forgetGone(req.NamespacedName)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)

@@ -50,6 +50,7 @@ func (r *Reconciler) ConnectionEvents() handler.TypedFuncs[*v1alpha1.ReporterCon
 		DeleteFunc: func(ctx context.Context, e event.TypedDeleteEvent[*v1alpha1.ReporterConnection], q kube.Queue) {
 			r.wakeClaims(ctx, e.Object, true, q)
 			r.connectionGone(ctx, e.Object)
+			q.Add(kube.RequestFor(e.Object)) // to forget what a pass under way adds
 		},
 	}
 }
@@ -86,12 +87,16 @@ func (r *Reconciler) connectionChanged(ctx context.Context, before, after *v1alp
 // connectionGone forgets a resource that is gone, after it has left its trail.
 func (r *Reconciler) connectionGone(ctx context.Context, rc *v1alpha1.ReporterConnection) {
 	r.leaveTrail(ctx, rc, true)
-	request := kube.RequestFor(rc)
+	r.forget(kube.RequestFor(rc))
+	r.records.forget(rc.UID)
+}
+
+// forget drops what waits for a turn, or was asked for, under the name of a resource that is gone.
+func (r *Reconciler) forget(request reconcile.Request) {
 	r.lookups.Forget(request, time.Now())
 	r.sharedWrites.Forget(request, time.Now())
 	r.requests.Forget(request)
 	r.urgent.Delete(request)
-	r.records.forget(rc.UID)
 }
 
 // abortIfOlder ends the process where the API server shows an older state than it has shown before, as after a restore of its store:

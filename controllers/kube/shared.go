@@ -71,10 +71,16 @@ func (s *SharedReads[T]) share(ctx context.Context, name string, read func(conte
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	maps.DeleteFunc(s.known, func(_ string, old sharedRead[T]) bool { return at.Sub(old.at) > Moment })
 	if s.known == nil {
 		s.known = map[string]sharedRead[T]{}
 	}
 	s.known[name] = sharedRead[T]{value, at}
+	time.AfterFunc(Moment, s.forgetOld)
 	return nil
+}
+
+func (s *SharedReads[T]) forgetOld() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	maps.DeleteFunc(s.known, func(_ string, old sharedRead[T]) bool { return time.Since(old.at) >= Moment })
 }

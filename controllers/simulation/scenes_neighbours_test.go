@@ -3,12 +3,18 @@
 package simulation
 
 import (
+	"container/list"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"reflect"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -343,6 +349,159 @@ func TestDeletionWhoseStatusIsNotSeenAsksNoMoreOften(t *testing.T) {
 		h.wait(10 * time.Minute)
 		if sent := h.counts["DELETE sent"]; sent < 20 || sent > 60 {
 			t.Errorf("%d DELETEs in ten minutes", sent)
+		}
+	})
+}
+
+// sizes sums up, by where they are, the lengths of all maps, lists and slices that a value leads to in the operator's own memory.
+type sizes struct {
+	found   map[string]int
+	visited map[visit]bool
+}
+
+var operatorsOwn = regexp.MustCompile(`^github.com/reporter-operator/reporter-operator/(controllers|internal)(/|$)`)
+
+func (s *sizes) add(where string, v reflect.Value) {
+	switch v.Kind() { //nolint:exhaustive // the kinds that lead on
+	case reflect.Pointer:
+		if v.IsNil() || s.visited[visit{v.Pointer(), v.Type()}] {
+			return
+		}
+		s.visited[visit{v.Pointer(), v.Type()}] = true
+		s.add(where, v.Elem())
+	case reflect.Interface:
+		if !v.IsNil() {
+			s.add(where, v.Elem())
+		}
+	case reflect.Struct:
+		s.addStruct(where, v)
+	case reflect.Map:
+		s.found[where] += v.Len()
+		for entries := v.MapRange(); entries.Next(); {
+			s.add(where+"[]", entries.Value())
+		}
+	case reflect.Slice:
+		if v.Type().Elem().Kind() != reflect.Uint8 {
+			s.found[where] += v.Len()
+		}
+	}
+}
+
+func (s *sizes) addStruct(where string, v reflect.Value) {
+	switch of := v.Type(); {
+	case of == reflect.TypeFor[sync.Map]():
+		(*sync.Map)(v.Addr().UnsafePointer()).Range(func(any, any) bool {
+			s.found[where]++
+			return true
+		})
+	case of == reflect.TypeFor[list.List]():
+		s.found[where] += (*list.List)(v.Addr().UnsafePointer()).Len()
+	case of.PkgPath() == "golang.org/x/sync/singleflight" || operatorsOwn.MatchString(of.PkgPath()) && !strings.HasSuffix(of.PkgPath(), "/simulation"):
+		for n := range v.NumField() {
+			s.add(where+"."+of.Field(n).Name, v.Field(n))
+		}
+	}
+}
+
+// memory is what an instance holds in maps and lists, by where they are.
+func (i *instance) memory() map[string]int {
+	s := sizes{map[string]int{}, map[visit]bool{}}
+	for _, c := range i.controllers {
+		s.add(c.Name, reflect.ValueOf(c.Reconciler))
+		s.found[c.Name+" queue"] = len(c.queue.items)
+		s.found[c.Name+" failures"] = len(c.queue.failures)
+	}
+	return s.found
+}
+
+// churn has users write and delete whatever they may, in namespaces that come and go, while much goes wrong.
+func (h *history) churn(rounds int) {
+	for round := range rounds {
+		namespace := fmt.Sprintf("churn-%d", h.turn)
+		h.must(h.api.create(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
+		h.must(h.api.create(h.secret(namespace, "ours")))
+		var endpoints, claims []client.ObjectKey
+		for n, host := range []string{homeHost, homeHost + "/base", otherHost, "gone.test", "busy.test", "manager.test"} {
+			endpoint := h.endpoint(namespace, fmt.Sprintf("endpoint-%d", n))
+			endpoint.Spec.URL = v1alpha1.BaseURL("http://" + host)
+			endpoint.Spec.TLS.ServerName = namespace // so that each is a Reporter of its own
+			endpoint.Spec.Timeout = &metav1.Duration{Duration: time.Duration(n+1) * time.Second}
+			if n%2 == 1 {
+				endpoint.Spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}
+			}
+			h.must(h.api.create(endpoint))
+			endpoints = append(endpoints, client.ObjectKeyFromObject(endpoint))
+		}
+		for n := range 12 {
+			policy := []v1alpha1.DeletionPolicy{v1alpha1.DeletionPolicyDelete, v1alpha1.DeletionPolicyRetain}[n/6]
+			claims = append(claims, h.claimThrough(endpoints[n%6], policy, namespace, fmt.Sprintf("claim-%d", n), h.ids[5]))
+		}
+		h.jostle(200)
+		for n, key := range claims {
+			h.askFor(connectionKind, key)
+			if n < len(endpoints) {
+				h.askFor(endpointKind, endpoints[n])
+			}
+		}
+		h.jostle(100)
+		h.changeEndpoint(endpoints[round%6], func(spec *v1alpha1.ReporterEndpointSpec) { spec.URL += "/moved" })
+		for _, key := range claims {
+			h.delete(key)
+		}
+		h.jostle(300)
+		for _, key := range claims {
+			if h.exists(connectionKind, key) {
+				h.changeConnection(key, retainConnection)
+			}
+		}
+		h.jostle(100)
+		h.must(h.api.delete(namespaceKind, client.ObjectKey{Name: namespace}))
+		for h.exists(namespaceKind, client.ObjectKey{Name: namespace}) {
+			h.collect()
+			h.jostle(100)
+		}
+	}
+}
+
+// jostle lets many things happen, in any order and with faults.
+func (h *history) jostle(steps int) {
+	h.calm = false
+	for n := range steps {
+		h.observe()
+		if !h.machinery() || n%20 == 19 {
+			h.idle()
+		}
+	}
+	h.calm = true
+}
+
+func TestNothingGrowsWithWhatUsersWrite(t *testing.T) {
+	for seed := range uint64(10) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { leavesNothingBehind(t, seed) })
+	}
+}
+
+func leavesNothingBehind(t *testing.T, seed uint64) {
+	scene(t, func(t *testing.T, h *history) {
+		h.source, h.tape, h.tracing = rand.New(rand.NewPCG(seed, 0)), nil, false
+		h.reporters["busy.test"] = &simulatedReporter{Reporter: h.homeReporter(), down: &response{503, http.Header{"Retry-After": {"600"}}, nil}}
+		memory := func() map[string]int {
+			h.wait(30 * time.Minute)
+			h.delete(h.claim("a", "last", h.ids[5])) // what is left until others come goes
+			h.wait(30 * time.Minute)
+			return h.instances[0].memory()
+		}
+		h.churn(1)
+		before := memory()
+		h.churn(10)
+		after := memory()
+		if len(before) < 20 {
+			t.Errorf("only %d maps and lists were found", len(before))
+		}
+		for where, size := range after {
+			if size > before[where] {
+				t.Errorf("%s has grown from %d to %d", where, before[where], size)
+			}
 		}
 	})
 }
