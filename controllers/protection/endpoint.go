@@ -56,9 +56,9 @@ func (r *EndpointReconciler) Reconcile(ctx context.Context, req ctrl.Request) (c
 	if !controllerutil.ContainsFinalizer(&endpoint, v1alpha1.InUseFinalizer) {
 		return ctrl.Result{}, nil
 	}
-	users, err := usersOf(ctx, r.Access, r, &endpoint, cachedUsers(&endpoint)...)
+	users, err := usersOf(ctx, r.Access, r, &endpoint, cachedUsers(&endpoint))
 	if err == nil && len(users) == 0 {
-		users, err = usersOf(ctx, r.Access, r.Live, &endpoint, liveUsers(&endpoint)...)
+		users, err = usersOf(ctx, r.Access, r.Live, &endpoint, liveUsers(&endpoint))
 	}
 	if err != nil {
 		return ctrl.Result{}, err

@@ -65,8 +65,8 @@ func (r *SecretReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 		return ctrl.Result{}, nil
 	}
 	release, stillInUse, retryIn, err := judgeHeld(&secret,
-		func() (decision.Usage, error) { return r.usageOf(ctx, r, &secret, cachedUsers) },
-		func() (decision.Usage, error) { return r.usageOf(ctx, r.Live, &secret, liveUsers) })
+		func() (decision.Usage, error) { return r.usageOf(ctx, r, &secret, r.listCached) },
+		func() (decision.Usage, error) { return r.usageOf(ctx, r.Live, &secret, r.listLive) })
 	if err != nil || !release {
 		return ctrl.Result{RequeueAfter: retryIn}, err
 	}
@@ -121,20 +121,53 @@ func (r *SecretReconciler) releaseAllUnmarked(ctx context.Context) error {
 	return nil
 }
 
+// listCached lists the connections that name one of some endpoints, as the cache has them.
+func (r *SecretReconciler) listCached(ctx context.Context, endpoints []v1alpha1.ReporterEndpoint) ([]v1alpha1.ReporterConnection, error) {
+	var all []v1alpha1.ReporterConnection
+	for i := range endpoints {
+		connections, err := list(ctx, r, cachedUsers(&endpoints[i]))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, connections...)
+	}
+	return all, nil
+}
+
+// listLive lists, once, the connections among which the users of some endpoints are: many that are open to all namespaces must not be as many
+// lists of everything.
+func (r *SecretReconciler) listLive(ctx context.Context, endpoints []v1alpha1.ReporterEndpoint) ([]v1alpha1.ReporterConnection, error) {
+	if len(endpoints) == 0 {
+		return nil, nil
+	}
+	widest := &endpoints[0]
+	for i := range endpoints {
+		if len(liveUsers(&endpoints[i])) == 0 {
+			widest = &endpoints[i]
+		}
+	}
+	return list(ctx, r.Live, liveUsers(widest))
+}
+
 // usageOf finds out what a Secret is needed for, from the cache or live.
 func (r *SecretReconciler) usageOf(ctx context.Context, reader client.Reader, secret *corev1.Secret,
-	narrow func(*v1alpha1.ReporterEndpoint) []client.ListOption) (decision.Usage, error) {
+	listFor func(context.Context, []v1alpha1.ReporterEndpoint) ([]v1alpha1.ReporterConnection, error)) (decision.Usage, error) {
 	var usage decision.Usage
-	var endpoints v1alpha1.ReporterEndpointList
-	if err := reader.List(ctx, &endpoints, client.InNamespace(secret.Namespace)); err != nil {
+	var all v1alpha1.ReporterEndpointList
+	if err := reader.List(ctx, &all, client.InNamespace(secret.Namespace)); err != nil {
 		return usage, fmt.Errorf("listing the endpoints of a Secret: %w", err)
 	}
-	for i := range endpoints.Items {
-		endpoint := &endpoints.Items[i]
-		if !slices.Contains(endpoint.SecretNames(), secret.Name) || endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-			continue // it takes no credentials to leave a connection alone
-		}
-		users, err := usersOf(ctx, r.Access, reader, endpoint, narrow(endpoint)...)
+	endpoints := slices.DeleteFunc(all.Items, func(endpoint v1alpha1.ReporterEndpoint) bool {
+		// It takes no credentials to leave a connection alone.
+		return !slices.Contains(endpoint.SecretNames(), secret.Name) || endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain
+	})
+	connections, err := listFor(ctx, endpoints)
+	if err != nil {
+		return usage, err
+	}
+	for i := range endpoints {
+		endpoint := &endpoints[i]
+		users, err := usersAmong(ctx, r.Access, reader, endpoint, connections)
 		if err != nil {
 			return usage, err
 		}

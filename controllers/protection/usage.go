@@ -56,15 +56,28 @@ func usageIn(ctx context.Context, reader client.Reader, namespace string, usage 
 	return usage, err
 }
 
-// usersOf lists the connections whose deletion will need an endpoint: it lets them in, they name it, their deletion is one in
-// Reporter, and they were there before the endpoint was deleted or are being deleted themselves.
-func usersOf(ctx context.Context, a *access.Accessor, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, which ...client.ListOption) ([]v1alpha1.ReporterConnection, error) {
+// usersOf lists the users of an endpoint.
+func usersOf(ctx context.Context, a *access.Accessor, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, which []client.ListOption) ([]v1alpha1.ReporterConnection, error) {
+	connections, err := list(ctx, reader, which)
+	if err != nil {
+		return nil, err
+	}
+	return usersAmong(ctx, a, reader, endpoint, connections)
+}
+
+func list(ctx context.Context, reader client.Reader, which []client.ListOption) ([]v1alpha1.ReporterConnection, error) {
 	var connections v1alpha1.ReporterConnectionList
 	if err := reader.List(ctx, &connections, which...); err != nil {
 		return nil, fmt.Errorf("listing the connections of an endpoint: %w", err)
 	}
+	return connections.Items, nil
+}
+
+// usersAmong returns the connections whose deletion will need an endpoint: it lets them in, they name it, their deletion is one in
+// Reporter, and they were there before the endpoint was deleted or are being deleted themselves.
+func usersAmong(ctx context.Context, a *access.Accessor, reader client.Reader, endpoint *v1alpha1.ReporterEndpoint, connections []v1alpha1.ReporterConnection) ([]v1alpha1.ReporterConnection, error) {
 	var users []v1alpha1.ReporterConnection
-	for _, rc := range connections.Items {
+	for _, rc := range connections {
 		if !needs(&rc, endpoint) {
 			continue
 		}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -28,29 +30,38 @@ func (r roleBindings) Get(_ context.Context, key client.ObjectKey, _ client.Obje
 	return r.answers[key.Namespace]
 }
 
-func TestGrants(t *testing.T) {
+func TestGrants(t *testing.T) { synctest.Test(t, testGrants) }
+
+func testGrants(t *testing.T) {
 	resource := schema.GroupResource{Resource: "rolebindings"}
 	forbidden := apierrors.NewForbidden(resource, "reporter-operator", errors.New("no"))
 	missing := apierrors.NewNotFound(resource, "reporter-operator")
 	down := apierrors.NewInternalError(errors.New("etcd has no leader"))
 	server := roleBindings{answers: map[string]error{}}
-	g := &grants{reader: server, namespaces: []string{"a", "b", "c"}, logged: map[string]bool{}}
+	g := &grants{reader: server, namespaces: []string{"a", "b", "c"}, logged: map[string]bool{}, refused: map[string]time.Time{}}
 	for _, step := range []struct {
 		what    string
+		wait    time.Duration
 		a, b, c error
 		all     bool
 		changed bool
 		unsure  bool
 		granted []string
 	}{
-		{what: "at first", b: forbidden, c: missing, all: true, changed: true, granted: []string{"a"}},
+		{what: "it still loads what is allowed", a: forbidden, b: forbidden, c: forbidden, all: true, unsure: true},
+		{what: "at first", b: forbidden, c: missing, all: true, changed: true, unsure: true, granted: []string{"a"}},
+		{what: "it stays so", wait: 6 * time.Second, b: forbidden, c: missing, all: true, granted: []string{"a"}},
 		{what: "nothing is new", b: forbidden, c: missing, all: true, granted: []string{"a"}},
 		{what: "one more", c: missing, changed: true, granted: []string{"a", "b"}},
 		{what: "one is lost, which nobody looks for", a: forbidden, c: missing, granted: []string{"a", "b"}},
 		{what: "nobody knows", a: down, c: down, all: true, unsure: true, granted: []string{"a", "b"}},
-		{what: "one is lost", a: forbidden, c: missing, all: true, changed: true, granted: []string{"b"}},
+		{what: "one may be lost", a: forbidden, c: missing, all: true, unsure: true, granted: []string{"a", "b"}},
+		{what: "one may still be lost", wait: 4 * time.Second, a: forbidden, c: missing, all: true, unsure: true, granted: []string{"a", "b"}},
+		{what: "one is lost", wait: time.Second, a: forbidden, c: missing, all: true, changed: true, granted: []string{"b"}},
+		{what: "one is deleted", a: forbidden, b: missing, c: missing, all: true, changed: true},
 	} {
 		server.answers["a"], server.answers["b"], server.answers["c"] = step.a, step.b, step.c
+		<-time.After(step.wait)
 		changed := g.check(t.Context(), step.all)
 		if changed != step.changed || g.unsure != step.unsure || !slices.Equal(g.granted, step.granted) {
 			t.Errorf("%s: changed %t, unsure %t, %v; want %t, %t, %v", step.what, changed, g.unsure, g.granted, step.changed, step.unsure, step.granted)
@@ -76,5 +87,18 @@ func TestListOfAllIsAsOldAsItsFirstPart(t *testing.T) {
 		if err != nil || list.ResourceVersion != "9" {
 			t.Errorf("%v: resource version %s, %v; want 9", of, list.ResourceVersion, err)
 		}
+	}
+}
+
+func TestNamespaceThatIsNamedTwiceIsOne(t *testing.T) {
+	done := errors.New("done")
+	err := RunInNamespaces(t.Context(), roleBindings{}, []string{"b", "a", "b"}, func(_ context.Context, s Scope) error {
+		if !slices.Equal(s.granted, []string{"a", "b"}) {
+			t.Errorf("it works in %v", s.granted)
+		}
+		return done
+	})
+	if !errors.Is(err, done) {
+		t.Error(err)
 	}
 }

@@ -135,7 +135,9 @@ func isOlder(a, b string) bool {
 // they have become others, it ends work through its context and calls it anew, since no manager takes up another namespace. As
 // at the end of the process, the requests under way are waited for, so that no resource is worked on twice at a time.
 func RunInNamespaces(ctx context.Context, reader client.Reader, namespaces []string, work func(context.Context, Scope) error) error {
-	g := grants{reader: reader, namespaces: namespaces, recheck: make(chan struct{}, 1), logged: map[string]bool{}}
+	namespaces = slices.Clone(namespaces)
+	slices.Sort(namespaces) // one that is named twice would be listed twice
+	g := grants{reader: reader, namespaces: slices.Compact(namespaces), recheck: make(chan struct{}, 1), logged: map[string]bool{}, refused: map[string]time.Time{}}
 	for g.check(ctx, true); g.unsure; g.check(ctx, true) { // claims in a namespace that is taken for lost would not count
 		select {
 		case <-time.After(time.Second):
@@ -171,7 +173,13 @@ type grants struct {
 	unsure  bool            // the last look at one of them gave no answer
 	granted []string        // never nil, and never changed in place
 	logged  map[string]bool // the others that the log has named
+	// refused is since when the API server has refused to say.
+	refused map[string]time.Time
 }
+
+// refusalPatience is for how long an API server that refuses to say may not know yet what is allowed: one that has just started still loads
+// its RoleBindings, and refuses everything meanwhile.
+const refusalPatience = 5 * time.Second
 
 // grantInterval is how often namespaces without the rights are looked at again.
 const grantInterval = 10 * time.Second
@@ -187,6 +195,9 @@ func (g *grants) awaitChange(ctx context.Context) {
 		case <-g.recheck:
 			if g.check(ctx, true) {
 				return
+			}
+			if g.unsure {
+				time.AfterFunc(time.Second, g.lookAgain)
 			}
 		case <-poll.C:
 			if g.check(ctx, false) {
@@ -217,11 +228,16 @@ func (g *grants) check(ctx context.Context, all bool) bool {
 		}
 		// It allows to read itself. Whatever else lets the operator read it does not make up for it: it could not be held.
 		err := g.reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: RoleBindingName}, &rbacv1.RoleBinding{})
+		if !apierrors.IsForbidden(err) {
+			delete(g.refused, namespace)
+		} else if g.refused[namespace].IsZero() {
+			g.refused[namespace] = time.Now()
+		}
 		switch {
 		case err == nil:
 			granted = append(granted, namespace)
 			delete(g.logged, namespace)
-		case apierrors.IsForbidden(err) || apierrors.IsNotFound(err):
+		case apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && (g.logged[namespace] || time.Since(g.refused[namespace]) >= refusalPatience):
 			g.logMissing(namespace, err)
 		default:
 			g.unsure = true

@@ -505,3 +505,25 @@ func leavesNothingBehind(t *testing.T, seed uint64) {
 		}
 	})
 }
+
+func TestManyOpenEndpointsOfASecretAreOneListOfEverything(t *testing.T) {
+	sceneWith(t, withBearerToken, func(t *testing.T, h *history) {
+		for n := range 50 {
+			endpoint := h.endpoint("b", fmt.Sprintf("open-%d", n))
+			endpoint.Spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}
+			h.must(h.api.create(endpoint))
+		}
+		user := h.claimThrough(client.ObjectKey{Namespace: "b", Name: "open-7"}, v1alpha1.DeletionPolicyDelete, "a", "user", h.ids[0])
+		h.wait(time.Minute)
+		lists := h.countCalls(func(c *call) bool { return !c.local && c.what == "list ReporterConnection" })
+		h.must(h.api.delete(secretKind, client.ObjectKey{Namespace: "b", Name: "credentials"}))
+		h.wait(30 * time.Second)
+		expect(t, "the Secret is held", h.exists(secretKind, client.ObjectKey{Namespace: "b", Name: "credentials"}), true)
+		h.delete(user)
+		h.wait(time.Minute)
+		expect(t, "the Secret is held", h.exists(secretKind, client.ObjectKey{Namespace: "b", Name: "credentials"}), false)
+		if *lists > 5 {
+			t.Errorf("%d lists of all connections", *lists)
+		}
+	})
+}

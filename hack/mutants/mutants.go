@@ -146,12 +146,12 @@ var mutants = []mutant{
 	{"an unlabelled Secret is reported as missing", accessor + ".checkMark", remove(`case metadata.Labels[v1alpha1.CredentialsLabel] != "true":`), scene("TestUnmarkedSecretIsToldApartFromAMissingOne")},
 
 	// What a deletion needs
-	{"a stale cache is believed for the release of an endpoint", protectionDir + ".EndpointReconciler.Reconcile", replace(`users, err = usersOf(ctx, r.Access, r.Live, &endpoint, liveUsers(&endpoint)...)`, `users, err = usersOf(ctx, r.Access, r, &endpoint, cachedUsers(&endpoint)...)`), scene("TestNothingIsReleasedByAStaleCache")},
+	{"a stale cache is believed for the release of an endpoint", protectionDir + ".EndpointReconciler.Reconcile", replace(`users, err = usersOf(ctx, r.Access, r.Live, &endpoint, liveUsers(&endpoint))`, `users, err = usersOf(ctx, r.Access, r, &endpoint, cachedUsers(&endpoint))`), scene("TestNothingIsReleasedByAStaleCache")},
 	{"a stale cache is believed for the release of a Secret", protectionDir + ".judgeHeld", replace(`[]func() (decision.Usage, error){cached, live}`, `[]func() (decision.Usage, error){cached}`), scene("TestNothingIsReleasedByAStaleCache")},
 	{"an endpoint goes although it has users", protectionDir + ".EndpointReconciler.Reconcile", never(`len(users) > 0`), simulation},
 	{"only live resources need an endpoint", protectionDir + ".needs", never(`controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer)`), simulation},
 	{"resources that retain hold an endpoint", protectionDir + ".needs", never(`rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), scene("TestUsersThatDoNotCountHoldNoEndpoint")},
-	{"resources that an endpoint does not let in hold it", protectionDir + ".usersOf", replace(`if allowed {…}`, `if allowed || true { users = append(users, rc) }`), scene("TestUsersThatDoNotCountHoldNoEndpoint")},
+	{"resources that an endpoint does not let in hold it", protectionDir + ".usersAmong", replace(`if allowed {…}`, `if allowed || true { users = append(users, rc) }`), scene("TestUsersThatDoNotCountHoldNoEndpoint")},
 	{"resources that are newer than its deletion hold an endpoint", protectionDir + ".needs", always(`endpoint.DeletionTimestamp.IsZero()`), scene("TestUsersThatDoNotCountHoldNoEndpoint")},
 	{"a Secret goes although a deletion waits", decisionDir + ".JudgeRelease", remove(`case usage.Pending:`), tableTest("TestJudgeRelease")},
 	{"a Secret goes at once although resources use it", decisionDir + ".JudgeRelease", remove(`case deletedFor < releaseGrace:`), tableTest("TestJudgeRelease")},
@@ -243,6 +243,8 @@ var mutants = []mutant{
 	{"a list is as new as its last part", scopeDir + ".oneByOne.List", replace(`isOlder(part.GetResourceVersion(), oldest)`, `isOlder(oldest, part.GetResourceVersion())`), unitTest(scopeDir, "TestListOfAllIsAsOldAsItsFirstPart")},
 	{"a right that was lost is not noticed", scopeDir + ".grants.check", always(`had && !all`), unitTest(scopeDir, "TestGrants")},
 	{"not knowing is a reason to stop", scopeDir + ".grants.check", remove(`if had {…}`), unitTest(scopeDir, "TestGrants")},
+	{"an API server that still starts is believed to refuse", scopeDir + ".refusalPatience", replace(`5 * time.Second`, `time.Duration(0)`), unitTest(scopeDir, "TestGrants")},
+	{"many open endpoints are as many lists of everything", secrets + ".Reconcile", replace(`r.usageOf(ctx, r.Live, &secret, r.listLive)`, `r.usageOf(ctx, r.Live, &secret, func(ctx context.Context, all []v1alpha1.ReporterEndpoint) (found []v1alpha1.ReporterConnection, err error) { for i := range all { found, err = r.listLive(ctx, all[i:i+1]) }; return found, err })`), scene("TestManyOpenEndpointsOfASecretAreOneListOfEverything")},
 	{"a namespace is worked in without a right", scopeDir + ".grants.check", always(`err == nil`), unitTest(scopeDir, "TestGrants")},
 
 	// The end of a pass
