@@ -135,13 +135,16 @@ func run(ctx context.Context) error {
 // manage runs a manager until ctx is done, or a controller finds that the process must not go on.
 func manage(ctx context.Context, config *rest.Config, manager ctrl.Options, options controllers.Options) error {
 	manager.Cache, manager.Client = options.Scope.CacheOptions(), options.Scope.ClientOptions()
+	clock := &kube.Clock{}
+	config = rest.CopyConfig(config)
+	config.Wrap(clock.Wrap)
 	mgr, err := ctrl.NewManager(config, manager)
 	if err != nil {
 		return fmt.Errorf("making the manager: %w", err)
 	}
 	ctx, abort := context.WithCancelCause(ctx)
 	defer abort(nil)
-	if err := controllers.Setup(ctx, mgr, options, abort); err != nil {
+	if err := controllers.Setup(ctx, mgr, options, clock, abort); err != nil {
 		return err
 	}
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {

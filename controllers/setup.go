@@ -54,6 +54,8 @@ type Environment struct {
 	RequestCheck func(*v1alpha1.ReporterEndpoint)
 	// Abort ends the process.
 	Abort func(reason error)
+	// ServerTime is the time by the clock of the API server; ours, if it is nil.
+	ServerTime func() time.Time
 	// Random returns a number from 0 up to 1.
 	Random func() float64
 	// GoOn, if it is not nil, is called by each of those who have shared a read, before they go on: the simulation lets them go on one by one.
@@ -88,7 +90,7 @@ func New(env Environment, options Options) []Controller {
 	pool := &reporter.Pool{Network: options.Network}
 	accessor := access.New(env.Client, env.Live, pool, options.Scope, env.GoOn)
 	connections := (&connection.Reconciler{Client: env.Client, Live: env.Live, Access: accessor, Events: env.Events, CheckInterval: options.CheckInterval,
-		RequestCheck: env.RequestCheck, Abort: env.Abort, Random: env.Random, GoOn: env.GoOn}).Init()
+		RequestCheck: env.RequestCheck, Abort: env.Abort, ServerTime: env.ServerTime, Random: env.Random, GoOn: env.GoOn}).Init()
 	pool.Recovered, pool.Tried = connections.Recovered, connections.Tried
 	endpoints := (&endpoint.Reconciler{Client: env.Client, Access: accessor, CheckInterval: options.CheckInterval, Random: env.Random}).Init()
 	heldEndpoints := &protection.EndpointReconciler{Client: env.Client, Live: env.Live, Access: accessor, Random: env.Random}
@@ -141,8 +143,9 @@ func New(env Environment, options Options) []Controller {
 	return all
 }
 
-// Setup adds the controllers to a manager that was made with the CacheOptions and ClientOptions of the scope. Abort ends the process.
-func Setup(ctx context.Context, mgr ctrl.Manager, options Options, abort func(reason error)) error {
+// Setup adds the controllers to a manager that was made with the CacheOptions and ClientOptions of the scope, and whose answers of the API
+// server set the clock. Abort ends the process.
+func Setup(ctx context.Context, mgr ctrl.Manager, options Options, clock *kube.Clock, abort func(reason error)) error {
 	if options.Scope.IsEmpty() {
 		return nil // and a cache without namespaces would be one of all
 	}
@@ -157,7 +160,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options, abort func(re
 			case <-ctx.Done():
 			}
 		},
-		Abort: abort, Random: rand.Float64,
+		Abort: abort, ServerTime: clock.Now, Random: rand.Float64,
 	}
 	for _, c := range New(env, options) {
 		if err := c.addTo(mgr, options.Scope, requested); err != nil {

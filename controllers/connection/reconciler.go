@@ -63,6 +63,8 @@ type Reconciler struct {
 	RequestCheck func(*v1alpha1.ReporterEndpoint)
 	// Abort ends the process: the API server has gone back in time, so that nothing in the caches may be believed.
 	Abort func(reason error)
+	// ServerTime is the time by the clock of the API server.
+	ServerTime func() time.Time
 	// Random returns a number from 0 up to 1.
 	Random func() float64
 	// GoOn, if it is not nil, is called by each of those who have shared a read, before they go on.
@@ -82,6 +84,9 @@ func (r *Reconciler) Init() *Reconciler {
 	r.requests = admission.NewQueues[reporter.Identity, reconcile.Request]()
 	r.lookups = admission.NewPacer[lookupLane, reconcile.Request](lookupInterval)
 	r.snapshots.GoOn = r.GoOn
+	if r.ServerTime == nil {
+		r.ServerTime = time.Now
+	}
 	r.sharedWrites = admission.NewPacer[client.ObjectKey, reconcile.Request](sharedWriteInterval)
 	return r
 }

@@ -20,6 +20,8 @@ type Grounds struct {
 	Obstacle Outcome
 	// Claims are those of the other live resources that name the connection.
 	Claims []Claim
+	// ServerTime is the time by the clock of the API server, which says when the resource was deleted.
+	ServerTime time.Time
 	// IsPatient says whether unverified claims may still hold the deletion.
 	IsPatient bool
 }
@@ -65,7 +67,7 @@ func JudgeGrounds(g Grounds, now time.Time) GroundsVerdict {
 	if endpoint != nil && endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		return GroundsVerdict{Step: StepRetain, RetainedBy: fmt.Sprintf("spec.deletionPolicy of ReporterEndpoint %q", endpoint.Name)}
 	}
-	if block, blocked := judgeBrakes(rc, endpoint, now); blocked {
+	if block, blocked := judgeBrakes(rc, endpoint, g.ServerTime); blocked {
 		return GroundsVerdict{Block: block}
 	}
 	if successor := successorOf(g.Claims); successor != nil {

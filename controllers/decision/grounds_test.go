@@ -85,6 +85,7 @@ func TestJudgeGrounds(t *testing.T) {
 			if test.grounds.Obstacle == (Outcome{}) {
 				test.grounds.Obstacle = done
 			}
+			test.grounds.ServerTime = deleted.Add(test.after)
 			got := JudgeGrounds(test.grounds, deleted.Add(test.after))
 			said := got.Message + got.RetainedBy
 			if got.Successor != nil {

@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/connection"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
@@ -903,8 +905,12 @@ func TestClaimElsewhereCountsAsLongAsItsWayLeadsThere(t *testing.T) {
 }
 
 func TestDelayHoldsThoughTheClocksDiffer(t *testing.T) {
-	t.Skip("the delay is counted from the API server's deletionTimestamp by the operator's clock, so one that is ahead shortens it")
 	scene(t, func(t *testing.T, h *history) {
+		for _, c := range h.instances[0].controllers { // whose clock is a minute ahead
+			if r, is := c.Reconciler.(kube.Bounded).Reconciler.(*connection.Reconciler); is {
+				r.ServerTime = func() time.Time { return time.Now().Add(-time.Minute) }
+			}
+		}
 		h.changeEndpoint(defaultEndpointOfA, delay(30*time.Second))
 		deleted := h.claim("a", "deleted", h.ids[0])
 		h.settle()
@@ -912,8 +918,10 @@ func TestDelayHoldsThoughTheClocksDiffer(t *testing.T) {
 		h.delete(deleted)
 		h.api.objects[connectionKind][deleted].GetDeletionTimestamp().Time = time.Now().Add(-time.Minute).Truncate(time.Second)
 		h.hold = nil
-		h.wait(5 * time.Second)
+		h.wait(25 * time.Second)
 		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+		h.wait(10 * time.Second)
+		expect(t, "the resource", h.reason(deleted), "gone")
 	})
 }
 

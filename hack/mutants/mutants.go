@@ -193,6 +193,8 @@ var mutants = []mutant{
 	{"an outage that is over counts for the next", kubeDir + ".RateLimiter.Forget", remove(`delete(l.failures, request)`), unitTest(setupDir, "TestFailedPassesAreRepeatedInProportion")},
 	{"nobody comes back to a deletion that is held", deletion + ".block", replace(`d.jitter(retryIn)`, `0*d.jitter(retryIn)`), simulation},
 	{"time in which a person held a deletion counts as waited for Reporter", decisionDir + ".WaitedForReporter", never(`TraitsOf(blocked.Reason).NotReportersDoing`), tableTest("TestWaitedForReporter")},
+	{"a delay is counted by our clock", decisionDir + ".JudgeGrounds", replace(`judgeBrakes(rc, endpoint, g.ServerTime)`, `judgeBrakes(rc, endpoint, now)`), scene("TestDelayHoldsThoughTheClocksDiffer")},
+	{"our clock is taken for the API server's", kubeDir + ".Clock.Now", replace(`time.Now().Add(-time.Duration(c.behind.Load()))`, `time.Now()`), unitTest(kubeDir, "TestClockIsTheAPIServers")},
 	{"what waits for its status to be written asks as often as at first", record + ".waited", replace(`return now.Sub(r.blockedSince)`, `return 0`), scene("TestDeletionWhoseStatusIsNotSeenAsksNoMoreOften")},
 	{"a message may be of any length", decisionDir + ".fit", replace(`maxDetail`, `1<<30`), scene("TestSelectorOfAnyLengthGetsAStatus")},
 	{"waiting grows too fast", decisionDir + ".Proportional", replace(`waited / 8`, `waited / 2`), tableTest("TestProportional")},
