@@ -181,6 +181,10 @@ simulate: ## Simulate histories of new seeds for DURATION, until one breaks a pr
 	go test ./controllers/simulation -run '^TestSimulation$$' -count=1 -v -timeout 0 -simulation.duration $(DURATION)
 	go test ./controllers/simulation -run '^(TestSmallWorlds|TestDifferential)$$' -count=1 -v -timeout 0 -simulation.states $(STATES) -simulation.differential 3000
 
+.PHONY: soak
+soak: ## Have simulated users write and delete for DURATION; fail if memory, goroutines or maps have grown at the end.
+	go test ./controllers/simulation -run '^TestSoak$$' -count=1 -v -timeout 0 -simulation.soak $(DURATION)
+
 # How many states of each small world are explored at most.
 STATES ?= 20000
 

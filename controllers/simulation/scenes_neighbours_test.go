@@ -4,11 +4,15 @@ package simulation
 
 import (
 	"container/list"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"reflect"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -481,6 +485,81 @@ func TestNothingGrowsWithWhatUsersWrite(t *testing.T) {
 	}
 }
 
+var soakFor = flag.Duration("simulation.soak", 0, "have users write and delete for so long, and compare what the operator holds")
+
+// forgetPast drops what the simulation itself remembers of the past.
+func (h *history) forgetPast() {
+	for _, kind := range simulatedKinds {
+		h.api.changes[kind] = slices.Clone(h.api.changes[kind][h.instances[0].seen[kind]:])
+		h.instances[0].seen[kind] = 0
+		h.api.versions[kind] = map[client.ObjectKey][]version{}
+		for key, object := range h.api.objects[kind] {
+			h.api.versions[kind][key] = []version{{h.api.revision, time.Now(), object}}
+		}
+	}
+	h.notes, h.drawn = nil, nil
+	clear(h.events)
+	clear(h.warned)
+	clear(h.warningsOwed)
+	for _, r := range h.reporters {
+		r.ResetRequests()
+	}
+	h.manager.ResetRequests()
+}
+
+// TestSoak has users write and delete for long, of real time, and compares the memory of the process, its goroutines, and the maps and lists of
+// the operator at the end with those at the beginning.
+func TestSoak(t *testing.T) {
+	if *soakFor == 0 {
+		t.Skip("no -simulation.soak is given")
+	}
+	const slack = 4 << 20 // of the heap
+	var heap uint64
+	var goroutines int
+	measure := func(h *history) map[string]int {
+		h.wait(time.Hour)
+		h.forgetPast()
+		found := h.instances[0].memory()
+		runtime.GC()
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		heap, goroutines = stats.HeapAlloc, runtime.NumGoroutine()
+		return found
+	}
+	ends := make(chan struct{})
+	time.AfterFunc(*soakFor, func() { close(ends) })
+	over := func() bool { // a channel of the bubble's outside would be for real time
+		select {
+		case <-ends:
+			return true
+		default:
+			return false
+		}
+	}
+	scene(t, func(t *testing.T, h *history) {
+		h.source, h.tape, h.tracing = rand.New(rand.NewPCG(uint64(os.Getpid()), 0)), nil, false
+		h.reporters["busy.test"] = &simulatedReporter{Reporter: h.homeReporter(), down: &response{503, http.Header{"Retry-After": {"600"}}, nil}}
+		h.churn(20)
+		before := measure(h)
+		heapBefore, goroutinesBefore, rounds := heap, goroutines, 0
+		for ; !over(); rounds++ {
+			h.churn(1)
+			h.forgetPast()
+		}
+		after := measure(h)
+		t.Logf("after %d rounds the heap is %d bytes, and was %d; there are %d goroutines, and were %d", rounds, heap, heapBefore, goroutines, goroutinesBefore)
+		if heap > heapBefore+slack || goroutines > goroutinesBefore {
+			t.Error("memory or goroutines have grown")
+		}
+		for where, size := range after {
+			if size > before[where] {
+				t.Errorf("%s has grown from %d to %d", where, before[where], size)
+			}
+		}
+	})
+}
+
 func leavesNothingBehind(t *testing.T, seed uint64) {
 	scene(t, func(t *testing.T, h *history) {
 		h.source, h.tape, h.tracing = rand.New(rand.NewPCG(seed, 0)), nil, false
@@ -525,5 +604,37 @@ func TestManyOpenEndpointsOfASecretAreOneListOfEverything(t *testing.T) {
 		if *lists > 5 {
 			t.Errorf("%d lists of all connections", *lists)
 		}
+	})
+}
+
+// Many claims whose logins take long, and more whose Secrets are missing, hold a deletion as long as one of them would.
+func TestManySlowClaimsHoldADeletionForTenMinutesInAll(t *testing.T) {
+	sceneWith(t, withAccessManager, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		slow := h.neighbourBehind("slow.test")
+		began := map[*call]time.Time{}
+		h.hold = func(c *call) bool {
+			if _, known := began[c]; !known {
+				began[c] = time.Now()
+			}
+			return c.http && strings.Contains(c.what, "slow.test") && time.Since(began[c]) < 8*time.Second
+		}
+		for n := range 100 {
+			h.claimThrough(slow, v1alpha1.DeletionPolicyRetain, "b", fmt.Sprintf("slow-%03d", n), h.ids[0])
+		}
+		without := h.endpoint("b", "without-secret")
+		without.Spec.Auth.AccessManager.SecretRef.Name = "missing"
+		h.must(h.api.create(without))
+		for n := range 20 {
+			h.claimThrough(client.ObjectKeyFromObject(without), v1alpha1.DeletionPolicyRetain, "b", fmt.Sprintf("without-%02d", n), h.ids[0])
+		}
+		h.wait(time.Second)
+		h.delete(deleted)
+		h.wait(10 * time.Second)
+		expect(t, "the resource", h.reason(deleted), "ClaimUnverified")
+		h.wait(12 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
 	})
 }
