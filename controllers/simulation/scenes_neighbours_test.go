@@ -411,7 +411,7 @@ func (s *sizes) addStruct(where string, v reflect.Value) {
 func (i *instance) memory() map[string]int {
 	s := sizes{map[string]int{}, map[visit]bool{}}
 	for _, c := range i.controllers {
-		s.add(c.Name, reflect.ValueOf(c.Reconciler))
+		s.add(c.Name, reflect.ValueOf(&c.Controller))
 		s.found[c.Name+" queue"] = len(c.queue.items)
 		s.found[c.Name+" failures"] = len(c.queue.failures)
 	}

@@ -281,6 +281,9 @@ var mutants = []mutant{
 	{"a token is repeated in a text", reporterDir + ".answer.clean", remove(`for _, secret := range a.secrets {…}`), clientTest("TestTokenIsNotRepeated")},
 	{"the operator speaks to its own machine", reporterDir + ".Network.allows", replace(`return n.AllowLoopback`, `return true`), clientTest("TestAddressesAreRefused")},
 	{"the operator speaks to link-local addresses", reporterDir + ".Network.allows", never(`address.IsLinkLocalUnicast()`), clientTest("TestAddressesAreRefused")},
+	{"an endpoint that is gone is forgotten once", checker + ".forget", replace(`return kube.PassTimeout`, `return 0`), scene("TestNothingGrowsWithWhatUsersWrite")},
+	{"what is asked for a confirmation is kept", accessor + ".Confirm", remove(`defer a.pool.Release(confirming + rc.EndpointKey().String())`), scene("TestNothingGrowsWithWhatUsersWrite")},
+	{"answers that were shared for a moment are kept", kubeDir + ".SharedReads.share", remove(`time.AfterFunc(Moment, s.forgetOld)`), scene("TestNothingGrowsWithWhatUsersWrite")},
 	{"what nobody uses is kept", reporterDir + ".Pool.release", always(`shared.users > 0`), clientTest("TestNothingGrowsWithChurn")},
 	{"what a user used just before is forgotten", reporterDir + ".Pool.register", replace(`default:`, "default:\nshared.users++\np.release(u.current)\nu.current = shared"), clientTest("TestOldAndNewVersionsDoNotThrash")},
 }
