@@ -184,7 +184,7 @@ var mutants = []mutant{
 	{"a refused release of a RoleBinding is not told", protectionDir + ".RoleBindingReconciler.Reconcile", never(`refusal != ""`), unitTest(protectionDir, "TestRefusedReleaseOfARoleBindingIsTold")},
 	{"a conflict is told as a refusal", kubeDir + ".RefusalOf", replace(`http.StatusBadRequest`, `http.StatusBadRequest, http.StatusConflict`), unitTest(kubeDir, "TestRefusalOf")},
 	{"who else holds a resource is not told", reconciler + ".sayWhoElseHolds", always(`!held`), scene("TestEachOutcomeIsToldWhileOthersHoldTheResource")},
-	{"who else holds a resource is not told before ours goes", kubeDir + ".DropFinalizerRetrying", remove(`if err = prepare(current); err != nil {…}`), scene("TestOthersAreToldBeforeOursGoes")},
+	{"who else holds a resource is not told before ours goes", kubeDir + ".DropFinalizerRetrying", remove(`if err := prepare(current); err != nil {…}`), scene("TestOthersAreToldBeforeOursGoes")},
 	{"who else holds an endpoint is not told", protectionDir + ".EndpointReconciler.release", replace(`r.say(ctx, endpoint, others)`, `func(decision.Block) error { return nil }(others)`), scene("TestOthersThatHoldAnEndpointAreTold")},
 	{"a policy on the status keeps a resource", reconciler + ".sayWhoElseHolds", never(`apierrors.IsForbidden(err) || apierrors.IsInvalid(err)`), scene("TestPolicyThatRefusesTheStatusKeepsNothing")},
 
