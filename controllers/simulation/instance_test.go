@@ -44,7 +44,8 @@ type instance struct {
 	h    *history
 	name string
 	// dead processes have no effect any more: whatever they still call fails at once.
-	dead bool
+	dead  bool
+	began time.Time
 	// aborted is why a process has asked to be ended, nil while it has not.
 	aborted error
 	// paused processes stand still; what they sent before goes its way.
@@ -70,16 +71,17 @@ type simulatedController struct {
 type pass struct {
 	controller *simulatedController
 	request    reconcile.Request
-	started    time.Time
 	revision   int64 // of the API server then
-	// seen is how much of the changes the cache had seen when the pass began.
-	seen map[string]int
+	// heard is when the pass last had an answer of Reporter or the Access Manager, or began.
+	heard time.Time
 	// rc is the ReporterConnection that the pass has read.
 	rc *v1alpha1.ReporterConnection
+	// looked says that the pass has asked Reporter to show the connection.
+	looked bool
 	// answers are Reporter's own, by method, as far as they arrived.
 	answers map[string]int
-	// sent says that a DELETE was sent.
-	sent bool
+	// seen is how much of the changes the cache had seen when the pass began.
+	seen map[string]int
 }
 
 type passKey struct{}
@@ -89,7 +91,7 @@ func (p *pass) String() string {
 }
 
 func newInstance(h *history, name string) *instance {
-	i := &instance{h: h, name: name, seen: map[string]int{}, cache: map[string]map[client.ObjectKey]client.Object{}}
+	i := &instance{h: h, name: name, began: time.Now(), seen: map[string]int{}, cache: map[string]map[client.ObjectKey]client.Object{}}
 	env := controllers.Environment{Client: &simulatedClient{i: i, cached: true}, Live: &simulatedClient{i: i}, Events: recorder{i}, Random: h.random,
 		RequestCheck: func(endpoint *v1alpha1.ReporterEndpoint) {
 			h.mu.Lock()
@@ -258,7 +260,7 @@ func tellerOf[T client.Object](ctx context.Context, h handler.TypedEventHandler[
 func (c *simulatedController) start(request reconcile.Request) {
 	c.queue.take(request)
 	c.busy++
-	p := &pass{controller: c, request: request, started: time.Now(), revision: c.i.h.api.revision, seen: maps.Clone(c.i.seen), answers: map[string]int{}}
+	p := &pass{controller: c, request: request, heard: time.Now(), revision: c.i.h.api.revision, seen: maps.Clone(c.i.seen), answers: map[string]int{}}
 	c.i.h.latest = p
 	ctx := context.WithValue(log.IntoContext(context.Background(), logr.Discard()), passKey{}, p)
 	go func() {
@@ -392,8 +394,13 @@ type call struct {
 	local bool // nothing can go wrong, as with the cache
 	write bool
 	http  bool
-	body  string
-	act   func() (any, error)
+	// method, to and id say what an HTTP request is about; at, when it was sent.
+	method string
+	to     place
+	id     string
+	at     time.Time
+	body   string
+	act    func() (any, error)
 
 	fresh     bool // not looked at by the scheduler yet
 	acted     bool
@@ -440,7 +447,7 @@ func (i *instance) goOn(ctx context.Context) {
 
 // park leaves a call to the scheduler.
 func (h *history) park(c *call) {
-	c.fresh, c.resume = true, make(chan struct{})
+	c.fresh, c.at, c.resume = true, time.Now(), make(chan struct{})
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.calls = append(h.calls, c)
@@ -549,6 +556,7 @@ func (c *simulatedClient) patch(ctx context.Context, object client.Object, patch
 	what := "patch "
 	if status {
 		what = "patch the status of "
+		c.i.h.noteHeld(c.i, object)
 	}
 	patched, err := c.i.do(ctx, &call{what: what + kind + " " + key.String() + ": " + string(data), write: true, act: func() (any, error) {
 		return c.i.h.api.patch(kind, key, data, status, p)
@@ -597,8 +605,10 @@ type response struct {
 // isOfReporter says whether an answer is one that Reporter itself gives about a connection.
 func (r *response) isOfReporter() bool {
 	switch r.status {
-	case http.StatusNoContent, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict:
+	case http.StatusNoContent, http.StatusConflict:
 		return true
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return r.header.Get("Content-Type") != "text/html"
 	case http.StatusOK:
 		return r.header.Get("Content-Type") == "application/json"
 	case http.StatusNotFound:
@@ -613,11 +623,17 @@ func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 		body, _ = io.ReadAll(request.Body)
 		request.Body.Close()
 	}
-	p, _ := request.Context().Value(passKey{}).(*pass)
-	_, id, _ := strings.Cut(request.URL.Path, "/v1/management/connections/")
-	c := &call{what: request.Method + " " + request.URL.Host + request.URL.Path, http: true, write: request.Method == http.MethodDelete, body: string(body)}
-	c.act = func() (any, error) { return n.i.h.exchange(request, id, body), nil }
+	base, rest, _ := strings.Cut(request.URL.Path, "/v1/management/connections")
+	id := strings.TrimPrefix(rest, "/")
+	to := place{"http://" + request.URL.Host + base, n.i.h.tenantOf(strings.TrimPrefix(request.Header.Get("Authorization"), "Bearer "))}
+	c := &call{what: request.Method + " " + request.URL.Host + request.URL.Path, http: true, write: request.Method == http.MethodDelete, body: string(body),
+		method: request.Method, to: to, id: id}
+	c.act = func() (any, error) { return n.i.h.exchange(c, request, body), nil }
 	value, err := n.i.do(request.Context(), c)
+	if c.pass != nil {
+		c.pass.heard = time.Now()
+		c.pass.looked = c.pass.looked || id != "" && c.method == http.MethodGet
+	}
 	if trace := httptrace.ContextClientTrace(request.Context()); trace != nil && !errors.Is(err, errRefused) {
 		trace.WroteRequest(httptrace.WroteRequestInfo{})
 	}
@@ -625,8 +641,6 @@ func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	answer := value.(*response)
-	if p != nil && id != "" && answer.isOfReporter() {
-		p.answers[request.Method] = answer.status
-	}
+	n.i.h.learn(c, answer)
 	return &http.Response{StatusCode: answer.status, Header: answer.header, Body: io.NopCloser(bytes.NewReader(answer.body)), Request: request}, nil
 }

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -22,58 +23,270 @@ import (
 // for the connection; the same for a job or a claim that it learned of last; and what endpoint and Secret take after that.
 const progressBound = 30 * time.Minute
 
-// judgeSend checks Safety 2, when a DELETE is sent. What the operator cannot know in that moment does not count: it knows the resource
-// as its cache showed it when the pass began; the endpoint, as it was a second before that or, if that was later, when the deletion was
-// requested; and in its own namespace every claim that was made before that.
-func (h *history) judgeSend(p *pass, what string) {
+// overlooked is how long before a DELETE something may have come that it overlooks: deletions that ask within that time share the answer.
+const overlooked = time.Second
+
+// patience is how long in all a deletion waits for claims elsewhere that have not been looked up.
+const patience = 10 * time.Minute
+
+// window is the time that a pass may have read in what it acts on: from a second before it last heard of Reporter or, if that was later, from
+// when the deletion was requested, until now.
+type window struct {
+	h         *history
+	from      time.Time
+	requested version
+}
+
+func (h *history) windowOf(p *pass, rc *v1alpha1.ReporterConnection) window {
+	return window{h, p.heard.Add(-overlooked), h.requested(rc)}
+}
+
+// states lists what there was under a name at any moment of the window, nil for nothing.
+func (w window) states(kind string, key client.ObjectKey) []client.Object {
+	since, during := w.h.api.since(kind, key, w.requested.revision), w.h.api.during(kind, key, w.from)
+	if len(during) < len(since) {
+		return during
+	}
+	return since
+}
+
+// throughout says whether something was so at every moment of the window.
+func (w window) throughout(kind string, key client.ObjectKey, is func(client.Object) bool) bool {
+	return !slices.ContainsFunc(w.states(kind, key), func(object client.Object) bool { return !is(object) })
+}
+
+// judgeSend checks Safety 2, when a DELETE is sent: what it rests on was so according to the API server at some moment of the window, and
+// no claim that counts has been there all through it.
+func (h *history) judgeSend(c *call) {
 	h.count("DELETE sent")
-	id := what[strings.LastIndex(what, "/")+1:]
-	p.sent = true
-	rc := p.rc
-	switch {
-	case rc == nil || rc.Spec.ConnectionID != id:
-		h.fail("Safety 2: %s deletes %s, which is not what its resource claims", p, id)
-		return
-	case rc.DeletionTimestamp.IsZero():
-		h.fail("Safety 2: %s deletes %s, and its resource is not deleted", p, id)
-		return
-	case !controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer):
-		h.fail("Safety 2: %s deletes %s for a resource that it has released", p, id)
-		return
-	case rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain:
-		h.fail("Safety 2: %s deletes %s, and its resource is to retain it", p, id)
-		return
-	case rc.Spec.DeletionProtection:
-		h.fail("Safety 2: %s deletes %s, and its resource is protected", p, id)
+	rc := c.pass.rc
+	if rc == nil || rc.Spec.ConnectionID != c.id || rc.DeletionTimestamp.IsZero() {
+		h.fail("Safety 2: %s deletes %s, for which it has no deleted resource", c.pass, c.id)
 		return
 	}
-	requested := h.requested(rc)
-	permits := func(object client.Object) bool {
-		endpoint, is := object.(*v1alpha1.ReporterEndpoint)
-		if !is {
-			return false
-		}
-		delay := time.Duration(0)
-		if endpoint.Spec.DeletionDelay != nil {
-			delay = endpoint.Spec.DeletionDelay.Duration
-		}
-		return !endpoint.Spec.Suspend && endpoint.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain &&
-			!time.Now().Before(rc.DeletionTimestamp.Add(delay))
-	}
-	if !slices.ContainsFunc(h.known(p, rc, requested), permits) {
-		h.fail("Safety 2: %s deletes %s, and its endpoint is suspended, retains or delays it, or is not there", p, id)
+	w := h.windowOf(c.pass, rc)
+	why := ""
+	if !slices.ContainsFunc(w.states(connectionKind, client.ObjectKeyFromObject(rc)), func(object client.Object) bool {
+		why = w.refusal(c, rc, object)
+		return why == ""
+	}) {
+		h.fail("Safety 2: %s deletes %s at %s, and %s", c.pass, c.id, c.to.base, why)
 		return
+	}
+	switch seen := h.sightings[rc.UID]; {
+	case rc.Status.ObservedIn != nil && !slices.ContainsFunc(seen, func(s sighting) bool { return s.place == c.to }):
+		h.fail("Safety 2: %s deletes %s at %v, which never showed it the connection, and another place did", c.pass, c.id, c.to)
+	case len(seen) == 0 && !c.pass.looked:
+		h.fail("Safety 2: %s deletes %s, which was never looked up", c.pass, c.id)
 	}
 	for _, object := range h.api.list(connectionKind) {
 		claim := object.(*v1alpha1.ReporterConnection)
-		if claim.UID == rc.UID || claim.Spec.ConnectionID != id || !claim.DeletionTimestamp.IsZero() || h.created(claim).revision > requested.revision {
+		key := client.ObjectKeyFromObject(claim)
+		if claim.UID == rc.UID || !w.throughout(connectionKind, key, func(o client.Object) bool { return isClaim(o, claim.UID, c.id) }) {
 			continue
 		}
 		if claim.Namespace == rc.Namespace {
-			h.fail("Safety 2: %s deletes %s, which %s claims as well", p, id, claim.Name)
-		} else if h.holds(p, claim, rc) {
-			h.fail("Safety 2: %s deletes %s, which %s/%s claims as well", p, id, claim.Namespace, claim.Name)
+			h.fail("Safety 2: %s deletes %s, which %s claims as well", c.pass, c.id, claim.Name)
+		} else if w.leads(claim, c.to.base) && (w.wasShown(claim, c.to) || w.isUnverified(claim, c)) {
+			h.fail("Safety 2: %s deletes %s, which %s claims as well", c.pass, c.id, key)
 		}
+	}
+}
+
+// isClaim says whether an object is a live claim on a connection.
+func isClaim(object client.Object, uid types.UID, id string) bool {
+	claim, is := object.(*v1alpha1.ReporterConnection)
+	return is && claim.UID == uid && claim.Spec.ConnectionID == id && claim.DeletionTimestamp.IsZero()
+}
+
+// refusal is why a DELETE may not be sent for a resource as it was at a moment; empty if it may be.
+func (w window) refusal(c *call, rc *v1alpha1.ReporterConnection, object client.Object) string {
+	was, is := object.(*v1alpha1.ReporterConnection)
+	switch {
+	case !is || was.UID != rc.UID:
+		return "its resource is gone"
+	case was.DeletionTimestamp.IsZero():
+		return "its resource is not deleted"
+	case !controllerutil.ContainsFinalizer(was, v1alpha1.ConnectionFinalizer):
+		return "its resource was released"
+	case was.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain:
+		return "its resource is to retain it"
+	case was.Spec.DeletionProtection:
+		return "its resource is protected"
+	}
+	why := ""
+	for _, object := range w.states(endpointKind, was.EndpointKey()) {
+		if why = w.refusalOfEndpoint(c, was, object); why == "" {
+			return ""
+		}
+	}
+	return why
+}
+
+func (w window) refusalOfEndpoint(c *call, rc *v1alpha1.ReporterConnection, object client.Object) string {
+	endpoint, is := object.(*v1alpha1.ReporterEndpoint)
+	if !is {
+		return "its endpoint is not there"
+	}
+	delay := time.Duration(0)
+	if endpoint.Spec.DeletionDelay != nil {
+		delay = endpoint.Spec.DeletionDelay.Duration
+	}
+	switch {
+	case endpoint.Spec.Suspend:
+		return "its endpoint is suspended"
+	case endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain:
+		return "its endpoint retains it"
+	case c.at.Before(rc.DeletionTimestamp.Add(delay)):
+		return "its endpoint delays it"
+	case canonical(endpoint.Spec.URL) != c.to.base:
+		return "its endpoint leads elsewhere"
+	case !slices.ContainsFunc(w.states(namespaceKind, client.ObjectKey{Name: rc.Namespace}), func(o client.Object) bool { return allows(endpoint, rc.Namespace, o) }):
+		return "its endpoint does not allow the namespace"
+	}
+	for _, name := range secretsOf(endpoint) {
+		if !slices.ContainsFunc(w.states(secretKind, client.ObjectKey{Namespace: endpoint.Namespace, Name: name}), func(o client.Object) bool { return watched(secretKind, o) }) {
+			return "its endpoint's Secret is not marked"
+		}
+	}
+	return ""
+}
+
+// canonical is a base URL in its one form, as far as the simulation has others.
+func canonical(url v1alpha1.BaseURL) string { return strings.TrimSuffix(string(url), "/") }
+
+// secretsOf names the Secrets that an endpoint's credentials are in.
+func secretsOf(endpoint *v1alpha1.ReporterEndpoint) []string {
+	switch auth := endpoint.Spec.Auth; {
+	case auth == nil:
+		return nil
+	case auth.BearerToken != nil:
+		return []string{auth.BearerToken.SecretRef.Name}
+	default:
+		return []string{auth.AccessManager.SecretRef.Name}
+	}
+}
+
+// leads says whether the endpoint of a claim has let it in and led to a place all through the window.
+func (w window) leads(claim *v1alpha1.ReporterConnection, base string) bool {
+	return w.throughout(connectionKind, client.ObjectKeyFromObject(claim), func(o client.Object) bool {
+		return o.(*v1alpha1.ReporterConnection).EndpointKey() == claim.EndpointKey()
+	}) && w.throughout(endpointKind, claim.EndpointKey(), func(o client.Object) bool {
+		endpoint, is := o.(*v1alpha1.ReporterEndpoint)
+		return is && canonical(endpoint.Spec.URL) == base && w.throughout(namespaceKind, client.ObjectKey{Name: claim.Namespace}, func(o client.Object) bool {
+			return allows(endpoint, claim.Namespace, o)
+		})
+	})
+}
+
+// wasShown says whether a claim's status has told all through the window that it was shown the connection at a place, and all that it was
+// shown there is of one tenant: that one.
+func (w window) wasShown(claim *v1alpha1.ReporterConnection, to place) bool {
+	there := w.h.seenAt(claim.UID, to.base)
+	return len(there) > 0 && !slices.ContainsFunc(there, func(s sighting) bool { return s.place != to }) &&
+		w.throughout(connectionKind, client.ObjectKeyFromObject(claim), func(o client.Object) bool {
+			in := o.(*v1alpha1.ReporterConnection).Status.ObservedIn
+			return in != nil && in.URL == to.base
+		})
+}
+
+// isUnverified says whether a claim holds a deletion as it was made before that, and no Reporter or Access Manager has answered to its look-up
+// since. It does so for ten minutes in all.
+func (w window) isUnverified(claim *v1alpha1.ReporterConnection, c *call) bool {
+	h := w.h
+	if h.created(claim).revision > w.requested.revision || h.refused[claim.UID][c.to.base] || len(h.seenAt(claim.UID, c.to.base)) > 0 || h.hasRefusedLogin(claim) {
+		return false
+	}
+	began, held := h.heldSince[heldBy{c.i, c.pass.rc.UID}]
+	if !held && saysUnverified(c.pass.rc) {
+		began, held = c.i.began, true // the process before it has said so, and it counts anew
+	}
+	return !held || c.at.Sub(began) < patience
+}
+
+func saysUnverified(rc *v1alpha1.ReporterConnection) bool {
+	return slices.ContainsFunc(rc.Status.Conditions, func(c metav1.Condition) bool { return c.Reason == "ClaimUnverified" })
+}
+
+// hasRefusedLogin says whether an Access Manager has refused any credentials that a claim's endpoint has had.
+func (h *history) hasRefusedLogin(claim *v1alpha1.ReporterConnection) bool {
+	for _, v := range h.api.versions[endpointKind][claim.EndpointKey()] {
+		endpoint, is := v.object.(*v1alpha1.ReporterEndpoint)
+		if !is || endpoint.Spec.Auth == nil || endpoint.Spec.Auth.AccessManager == nil {
+			continue
+		}
+		for _, v := range h.api.versions[secretKind][client.ObjectKey{Namespace: endpoint.Namespace, Name: endpoint.Spec.Auth.AccessManager.SecretRef.Name}] {
+			secret, is := v.object.(*corev1.Secret)
+			if is && slices.ContainsFunc(h.refusedLogins, func(body string) bool {
+				return strings.Contains(body, string(secret.Data["clientId"])) && strings.Contains(body, string(secret.Data["clientSecret"]))
+			}) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// place is where a connection lives: a Reporter and, in it, a tenant.
+type place struct{ base, tenant string }
+
+// sighting is that a resource was shown its connection, and which process learned of it.
+type sighting struct {
+	place
+	by       *instance
+	deleting bool // while it was being deleted
+}
+
+// noteHeld notes when a process says that a deletion waits for a claim that was not looked up, whatever becomes of the write.
+func (h *history) noteHeld(i *instance, object client.Object) {
+	rc, is := object.(*v1alpha1.ReporterConnection)
+	if !is || rc.DeletionTimestamp.IsZero() || !saysUnverified(rc) {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, found := h.heldSince[heldBy{i, rc.UID}]; !found {
+		h.heldSince[heldBy{i, rc.UID}] = time.Now()
+	}
+}
+
+// heldBy is a deletion as a process knows it.
+type heldBy struct {
+	i   *instance
+	uid types.UID
+}
+
+func (h *history) seenAt(uid types.UID, base string) []sighting {
+	return slices.DeleteFunc(slices.Clone(h.sightings[uid]), func(s sighting) bool { return s.base != base })
+}
+
+// learn notes what an answer tells a pass, when it has arrived.
+func (h *history) learn(c *call, answer *response) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.id == "" {
+		if answer.status == http.StatusUnauthorized && c.method == http.MethodPost {
+			h.refusedLogins = append(h.refusedLogins, c.body)
+		}
+		return
+	}
+	p := c.pass
+	if p == nil || p.rc == nil || !answer.isOfReporter() {
+		return
+	}
+	p.answers[c.method] = answer.status
+	uid := p.rc.UID
+	switch {
+	case c.method == http.MethodGet && answer.status == http.StatusOK:
+		h.sightings[uid] = append(h.sightings[uid], sighting{c.to, c.i, !p.rc.DeletionTimestamp.IsZero()})
+	case c.method == http.MethodGet && slices.Contains([]int{http.StatusBadRequest, http.StatusUnauthorized, http.StatusNotFound}, answer.status):
+		if h.refused[uid] == nil {
+			h.refused[uid] = map[string]bool{}
+		}
+		h.refused[uid][c.to.base] = true
+	}
+	if p.answers[http.MethodDelete] == http.StatusNotFound && p.answers[http.MethodGet] == http.StatusNotFound {
+		h.foundAbsent[heldBy{c.i, uid}] = true
 	}
 }
 
@@ -98,142 +311,43 @@ func revisionOf(object client.Object) int64 {
 	return revision
 }
 
-// known lists what an endpoint has been since the deletion was requested, and since a second before the pass began: the operator may
-// take it for any of these.
-func (h *history) known(p *pass, rc *v1alpha1.ReporterConnection, requested version) []client.Object {
-	since := h.api.since(endpointKind, rc.EndpointKey(), requested.revision)
-	during := h.api.during(endpointKind, rc.EndpointKey(), p.started.Add(-time.Second))
-	if len(during) < len(since) {
-		return during
-	}
-	return since
-}
-
-// requested is the moment when the deletion of a resource was requested.
+// requested is the moment when the deletion of a resource was requested: the last time, where a restored API server has forgotten one.
 func (h *history) requested(rc *v1alpha1.ReporterConnection) version {
-	return h.first(rc, func(object client.Object) bool { return !object.GetDeletionTimestamp().IsZero() })
+	var requested version
+	for _, v := range h.api.versions[connectionKind][client.ObjectKeyFromObject(rc)] {
+		switch {
+		case v.object == nil || v.object.GetUID() != rc.UID || v.object.GetDeletionTimestamp().IsZero():
+			requested = version{}
+		case requested.object == nil:
+			requested = v
+		}
+	}
+	return requested
 }
 
 func (h *history) created(rc *v1alpha1.ReporterConnection) version {
-	return h.first(rc, func(client.Object) bool { return true })
-}
-
-func (h *history) first(rc *v1alpha1.ReporterConnection, is func(client.Object) bool) version {
-	return *h.firstOrNone(rc, is)
-}
-
-// firstOrNone returns the first moment at which a resource was something, nil if it never was.
-func (h *history) firstOrNone(rc *v1alpha1.ReporterConnection, is func(client.Object) bool) *version {
 	for _, v := range h.api.versions[connectionKind][client.ObjectKeyFromObject(rc)] {
-		if v.object != nil && v.object.GetUID() == rc.UID && is(v.object) {
-			return &v
+		if v.object != nil && v.object.GetUID() == rc.UID {
+			return v
 		}
 	}
-	return nil
-}
-
-// holds says whether the operator can know that a claim in another namespace holds: nothing that it rests on has changed since before
-// the pass began to see it, it leads to the same place, and it was shown the connection there or would be now.
-func (h *history) holds(p *pass, claim, rc *v1alpha1.ReporterConnection) bool {
-	ours, theirs := h.steady(p, rc), h.steady(p, claim)
-	if ours == nil || theirs == nil || ours.url != theirs.url || ours.tenant != theirs.tenant || ours.tenant == "?" {
-		return false
-	}
-	if !h.unchanged(p, connectionKind, client.ObjectKeyFromObject(claim)) {
-		return false
-	}
-	if in := claim.Status.ObservedIn; in != nil && in.URL == ours.url && in.TenantID == ours.tenant {
-		return true
-	}
-	if !h.showsTo(claim.Spec.ConnectionID, ours) || h.wasRefused(claim) {
-		return false
-	}
-	// It was never looked up, or not since its endpoint leads here. That holds the deletion for ten minutes in all, which the operator may
-	// have begun to count a moment before its status said so.
-	held := h.firstOrNone(rc, func(object client.Object) bool {
-		return slices.ContainsFunc(object.(*v1alpha1.ReporterConnection).Status.Conditions, func(c metav1.Condition) bool { return c.Reason == "ClaimUnverified" })
-	})
-	return held == nil || time.Since(held.since) < 9*time.Minute
-}
-
-// wasRefused says whether a claim's status tells that Reporter answered, and did not show it the connection.
-func (h *history) wasRefused(claim *v1alpha1.ReporterConnection) bool {
-	for _, c := range claim.Status.Conditions {
-		if c.Type == "Ready" && c.ObservedGeneration == claim.Generation &&
-			slices.Contains([]string{"ConnectionNotFound", "Unauthorized", "InvalidConnectionID"}, c.Reason) {
-			return claim.Status.ObservedIn == nil
-		}
-	}
-	return false
-}
-
-// way is where a resource's endpoint leads.
-type way struct{ url, tenant string }
-
-// steady returns where a resource's endpoint leads, if the operator knows all of it: nothing has changed that it has not seen.
-func (h *history) steady(p *pass, rc *v1alpha1.ReporterConnection) *way {
-	key := rc.EndpointKey()
-	object, err := h.api.get(endpointKind, key)
-	if err != nil || !h.unchanged(p, endpointKind, key) || !h.unchanged(p, namespaceKind, client.ObjectKey{Name: rc.Namespace}) {
-		return nil
-	}
-	endpoint := object.(*v1alpha1.ReporterEndpoint)
-	if !h.allows(endpoint, rc.Namespace) {
-		return nil
-	}
-	w := &way{url: string(endpoint.Spec.URL)}
-	if h.auth == "none" || w.url != "http://"+homeHost && h.auth == "login" {
-		return w
-	}
-	secret := client.ObjectKey{Namespace: endpoint.Namespace, Name: "credentials"}
-	found, err := h.api.get(secretKind, secret)
-	if err != nil || !watched(secretKind, found) || !h.unchanged(p, secretKind, secret) {
-		return nil
-	}
-	// A token lives on when its Secret has changed, until it is renewed: what it is for then is not looked at.
-	w.tenant = string(found.(*corev1.Secret).Data["clientId"])
-	if string(found.(*corev1.Secret).Data["clientSecret"]) == "wrong" {
-		w.tenant = "?"
-	}
-	return w
+	panic("it was never created")
 }
 
 func (h *history) allows(endpoint *v1alpha1.ReporterEndpoint, namespace string) bool {
+	return allows(endpoint, namespace, h.api.objects[namespaceKind][client.ObjectKey{Name: namespace}])
+}
+
+// allows says whether an endpoint lets in what is in a namespace, as that is labelled.
+func allows(endpoint *v1alpha1.ReporterEndpoint, namespace string, labelled client.Object) bool {
 	if endpoint.Namespace == namespace || endpoint.Spec.AllowedNamespaces.From == v1alpha1.FromAll {
 		return true
 	}
-	object, err := h.api.get(namespaceKind, client.ObjectKey{Name: namespace})
-	if err != nil || endpoint.Spec.AllowedNamespaces.From != v1alpha1.FromSelector {
+	if labelled == nil || endpoint.Spec.AllowedNamespaces.From != v1alpha1.FromSelector {
 		return false
 	}
 	selector, err := metav1.LabelSelectorAsSelector(endpoint.Spec.AllowedNamespaces.Selector)
-	return err == nil && selector.Matches(labels.Set(object.GetLabels()))
-}
-
-// unchanged says whether a pass knew an object as it is now when it began.
-func (h *history) unchanged(p *pass, kind string, key client.ObjectKey) bool {
-	for _, c := range h.api.changes[kind][p.seen[kind]:] {
-		for _, object := range []client.Object{c.before, c.after} {
-			if object != nil && client.ObjectKeyFromObject(object) == key {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// showsTo says whether Reporter would show a connection there, to those credentials.
-func (h *history) showsTo(id string, w *way) bool {
-	host, found := h.home[id]
-	if !found || "http://"+host != w.url || !h.alive(id) {
-		return false
-	}
-	for _, c := range h.reporters[host].Connections() {
-		if c.ID == id {
-			return c.Tenant == w.tenant
-		}
-	}
-	return false
+	return err == nil && selector.Matches(labels.Set(labelled.GetLabels()))
 }
 
 // judgeRelease checks what goes because the operator took its finalizer off: Safety 1, and that nothing goes that is needed.
@@ -257,61 +371,115 @@ func (h *history) judgeRelease(last client.Object, p *pass) {
 	}
 }
 
-// judgeConnection checks Safety 1.
+// judgeConnection checks Safety 1: the resource, or its endpoint, retains the connection; or it is dead where the resource was shown it, or by
+// a DELETE of this resource; or another claims it; or it was never shown, and absent.
 func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 	h.count("resource released")
-	if !h.alive(rc.Spec.ConnectionID) || rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-		return
+	w := h.windowOf(p, rc)
+	var causes []string
+	may := func(cause, count string) {
+		causes = append(causes, cause)
+		h.count("resource released: " + count)
 	}
-	requested := h.requested(rc)
-	if slices.ContainsFunc(h.known(p, rc, requested), func(object client.Object) bool {
-		endpoint, is := object.(*v1alpha1.ReporterEndpoint)
-		return is && endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain
-	}) {
-		h.count("resource released: its endpoint retains")
-		return
+	if rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+		may("Retained", "it retains")
+	} else if w.endpointRetains(rc) {
+		may("Retained", "its endpoint retains")
 	}
-	if h.claimed(p, rc, requested) {
-		h.count("resource released: another claims the connection")
-		return
+	if h.deletedFor[rc.UID] || slices.ContainsFunc(h.sightings[rc.UID], func(s sighting) bool { return !h.aliveAt(s.place, rc.Spec.ConnectionID) }) {
+		may("AlreadyDeleted", "the connection is deleted")
 	}
-	if rc.Status.ObservedIn == nil && p.answers[http.MethodDelete] == http.StatusNotFound && p.answers[http.MethodGet] == http.StatusNotFound {
-		h.count("resource released: never seen, and absent")
-		if namespace, found := p.controller.i.cache[namespaceKind][client.ObjectKey{Name: rc.Namespace}]; found && namespace.GetDeletionTimestamp().IsZero() {
+	if w.isInherited(rc) {
+		may("HandedOver", "another claims the connection")
+	}
+	if h.neverSaw(p.controller.i, rc) && p.answers[http.MethodDelete] == http.StatusNotFound && p.answers[http.MethodGet] == http.StatusNotFound {
+		may("AlreadyDeleted", "never seen, and absent")
+		if namespace, found := p.controller.i.cache[namespaceKind][client.ObjectKey{Name: rc.Namespace}]; found && namespace.GetDeletionTimestamp().IsZero() && len(causes) == 1 {
 			h.warningsOwed[rc.UID] = p
 		}
-		return
 	}
-	h.fail("Safety 1: %s lets %s go, and its connection %s is alive", p, client.ObjectKeyFromObject(rc), rc.Spec.ConnectionID)
+	if len(causes) == 0 {
+		h.fail("Safety 1: %s lets %s go, and nothing says that its connection %s is deleted", p, client.ObjectKeyFromObject(rc), rc.Spec.ConnectionID)
+	}
+	h.releases[rc.UID] = release{p.controller.i, causes}
 }
 
-// claimed says whether another resource has held a connection since a moment, and still does or had the right to let it be. One in
-// another namespace has to have been shown the connection.
-func (h *history) claimed(p *pass, rc *v1alpha1.ReporterConnection, since version) bool {
-	for key, versions := range h.api.versions[connectionKind] {
-		live := false
-		shown := func(claim *v1alpha1.ReporterConnection) bool {
-			return key.Namespace == rc.Namespace || claim.Status.ObservedIn != nil || p.answers[http.MethodGet] == http.StatusOK
-		}
-		for n, v := range versions {
-			claim, is := v.object.(*v1alpha1.ReporterConnection)
-			if n+1 < len(versions) && versions[n+1].revision < since.revision || !is || claim.UID == rc.UID || claim.Spec.ConnectionID != rc.Spec.ConnectionID {
-				continue
-			}
-			if claim.DeletionTimestamp.IsZero() {
-				live = true
-			}
-			if live && shown(claim) && claim.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-				return true
-			}
-		}
-		now, is := h.api.objects[connectionKind][key].(*v1alpha1.ReporterConnection)
-		if live && is && shown(now) && now.Spec.ConnectionID == rc.Spec.ConnectionID && now.UID != rc.UID &&
-			(now.DeletionTimestamp.IsZero() || controllerutil.ContainsFinalizer(now, v1alpha1.ConnectionFinalizer)) {
+// release is who has released a resource, and all that it may say why.
+type release struct {
+	by     *instance
+	causes []string
+}
+
+// neverSaw says whether a process knows of no place that has shown the connection to a resource which is being deleted.
+func (h *history) neverSaw(i *instance, rc *v1alpha1.ReporterConnection) bool {
+	return rc.Status.ObservedIn == nil && !slices.ContainsFunc(h.sightings[rc.UID], func(s sighting) bool { return s.by == i && s.deleting })
+}
+
+func (w window) endpointRetains(rc *v1alpha1.ReporterConnection) bool {
+	for _, object := range w.states(connectionKind, client.ObjectKeyFromObject(rc)) {
+		was, is := object.(*v1alpha1.ReporterConnection)
+		if is && was.UID == rc.UID && slices.ContainsFunc(w.states(endpointKind, was.EndpointKey()), func(o client.Object) bool {
+			endpoint, is := o.(*v1alpha1.ReporterEndpoint)
+			return is && endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain
+		}) {
 			return true
 		}
 	}
 	return false
+}
+
+// isInherited says whether another resource claimed the connection at a moment of the window, and was held then, or free to let it be.
+func (w window) isInherited(rc *v1alpha1.ReporterConnection) bool {
+	for key := range w.h.api.versions[connectionKind] {
+		if slices.ContainsFunc(w.states(connectionKind, key), func(object client.Object) bool {
+			claim, is := object.(*v1alpha1.ReporterConnection)
+			return is && claim.UID != rc.UID && isClaim(claim, claim.UID, rc.Spec.ConnectionID) &&
+				(claim.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain || controllerutil.ContainsFinalizer(claim, v1alpha1.ConnectionFinalizer)) &&
+				(claim.Namespace == rc.Namespace || w.mayInherit(claim, rc))
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayInherit says whether a claim elsewhere was shown the connection in a place to which both endpoints led, each at some moment of the window.
+// Where tokens do not say which tenant they are for, it is that of the same URL.
+func (w window) mayInherit(claim, rc *v1alpha1.ReporterConnection) bool {
+	if claim.Status.ObservedIn == nil {
+		return false
+	}
+	return slices.ContainsFunc(w.h.sightings[claim.UID], func(s sighting) bool {
+		return w.led(claim, s.base) && w.led(rc, s.base) && (claim.Status.ObservedIn.Credentials != "" || w.h.auth == "opaque" || slices.Contains(w.h.tenantsOf(rc), s.tenant))
+	})
+}
+
+func (w window) led(rc *v1alpha1.ReporterConnection, base string) bool {
+	return slices.ContainsFunc(w.states(endpointKind, rc.EndpointKey()), func(o client.Object) bool {
+		endpoint, is := o.(*v1alpha1.ReporterEndpoint)
+		return is && canonical(endpoint.Spec.URL) == base && slices.ContainsFunc(w.states(namespaceKind, client.ObjectKey{Name: rc.Namespace}), func(o client.Object) bool {
+			return allows(endpoint, rc.Namespace, o)
+		})
+	})
+}
+
+// tenantsOf lists those whose credentials a resource's endpoint has ever had: a token outlives the contents of its Secret.
+func (h *history) tenantsOf(rc *v1alpha1.ReporterConnection) []string {
+	tenants := []string{""}
+	for _, v := range h.api.versions[endpointKind][rc.EndpointKey()] {
+		endpoint, is := v.object.(*v1alpha1.ReporterEndpoint)
+		if !is {
+			continue
+		}
+		for _, name := range secretsOf(endpoint) {
+			for _, v := range h.api.versions[secretKind][client.ObjectKey{Namespace: endpoint.Namespace, Name: name}] {
+				if secret, is := v.object.(*corev1.Secret); is {
+					tenants = append(tenants, string(secret.Data["clientId"]), h.tenantOf(string(secret.Data["token"])))
+				}
+			}
+		}
+	}
+	return tenants
 }
 
 // stillNeeds says whether the deletion of a connection will need an endpoint, and did when a pass began.
@@ -359,20 +527,23 @@ func (h *history) unchangedSince(p *pass, kind string, object client.Object) boo
 	return len(h.api.since(kind, client.ObjectKeyFromObject(object), p.revision)) == 1
 }
 
-// judgeEvent checks that each event is sent once, and that nobody is warned of a wrong id whose connection was seen. A process that leads no
-// more, and whose patch got no answer, cannot know that it was another's that released the resource: each counts by itself.
+// judgeEvent checks that each event is sent once, says what was so, and warns nobody of a wrong id to whom the connection was shown. A process
+// that leads no more, and whose patch got no answer, cannot know that it was another's that released the resource: each counts by itself.
 func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, eventType, reason string) {
 	if reason == "Moved" {
 		return
 	}
-	by := i.name + " " + string(rc.UID)
+	by := heldBy{i, rc.UID}
 	if h.events[by]++; h.events[by] > 1 {
 		h.fail("Told once: there are %d events of the release of %s", h.events[by], client.ObjectKeyFromObject(rc))
 	}
+	if released, found := h.releases[rc.UID]; found && released.by == i && !slices.Contains(released.causes, reason) {
+		h.fail("Told truly: %s is said of %s, and it was %v", reason, client.ObjectKeyFromObject(rc), released.causes)
+	}
 	if eventType == corev1.EventTypeWarning {
 		h.warned[rc.UID] = true
-		if rc.Status.ObservedIn != nil {
-			h.fail("Told truly: a warning of a wrong id for %s, whose connection was seen", client.ObjectKeyFromObject(rc))
+		if !h.foundAbsent[by] || !h.neverSaw(i, rc) {
+			h.fail("Told truly: a warning of a wrong id for %s, which was not absent, or was seen", client.ObjectKeyFromObject(rc))
 		}
 	}
 }
@@ -393,17 +564,19 @@ func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
 	if rc.DeletionTimestamp.IsZero() || rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		return false
 	}
-	place := v1alpha1.ObservedIn{URL: "http://" + homeHost, TenantID: "ours"}
+	healed := place{"http://" + homeHost, "ours"}
 	if h.auth == "none" {
-		place.TenantID = ""
+		healed.tenant = ""
 	}
-	if in := rc.Status.ObservedIn; in != nil && *in != place {
+	if in := rc.Status.ObservedIn; in != nil && (in.Credentials != "" || in.URL != healed.base || in.TenantID != healed.tenant) && !h.aliveAt(healed, rc.Spec.ConnectionID) {
 		return true
 	}
-	endpoint, err := h.api.get(endpointKind, rc.EndpointKey())
+	object, err := h.api.get(endpointKind, rc.EndpointKey())
 	if err != nil {
 		return true
 	}
-	_, err = h.api.get(secretKind, client.ObjectKey{Namespace: endpoint.GetNamespace(), Name: "credentials"})
-	return err != nil && h.auth != "none"
+	return slices.ContainsFunc(secretsOf(object.(*v1alpha1.ReporterEndpoint)), func(name string) bool {
+		_, err := h.api.get(secretKind, client.ObjectKey{Namespace: object.GetNamespace(), Name: name})
+		return err != nil
+	})
 }

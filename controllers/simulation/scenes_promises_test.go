@@ -45,8 +45,11 @@ func TestDeletionThatWaitedIsJudgedByWhatTheAPIServerSays(t *testing.T) {
 		"a claim was made elsewhere, and shown the connection": {connectionKind, func(h *history) {
 			rc := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "b", Name: "heir"}, Spec: v1alpha1.ReporterConnectionSpec{
 				ConnectionID: h.ids[0], DeletionPolicy: v1alpha1.DeletionPolicyDelete, EndpointRef: v1alpha1.EndpointReference{Name: "default"}}}
-			rc.Status.ObservedIn = &v1alpha1.ObservedIn{URL: "http://" + homeHost, TenantID: "ours"}
+			shown := place{"http://" + homeHost, "ours"}
+			rc.Status.ObservedIn = &v1alpha1.ObservedIn{URL: shown.base, TenantID: shown.tenant}
 			h.must(h.api.create(rc))
+			uid := h.connection(client.ObjectKeyFromObject(rc)).UID
+			h.sightings[uid] = append(h.sightings[uid], sighting{place: shown})
 		}, "gone"},
 		"a claim was made that retains": {connectionKind, func(h *history) {
 			h.claimThrough(defaultEndpointOfA, v1alpha1.DeletionPolicyRetain, "a", "heir", h.ids[0])

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,9 +63,19 @@ type history struct {
 	finished        []finished
 	requestedChecks []requestedCheck
 	// events counts those of each resource's release; warned are those with a warning; warningsOwed, those that must get one.
-	events       map[string]int
+	events       map[heldBy]int
 	warned       map[types.UID]bool
 	warningsOwed map[types.UID]*pass
+	releases     map[types.UID]release
+	// What has really come about, whatever is known of it: where each resource was shown its connection, and at which URLs it was refused that;
+	// whose DELETE took effect; which processes had Reporter's word that there is no such connection; the logins that were refused; and since
+	// when a process holds a deletion for a claim that was not looked up.
+	sightings     map[types.UID][]sighting
+	refused       map[types.UID]map[string]bool
+	deletedFor    map[types.UID]bool
+	foundAbsent   map[heldBy]bool
+	refusedLogins []string
+	heldSince     map[heldBy]time.Time
 
 	auth      string // of the endpoints: none, bearer or login
 	reporters map[string]*simulatedReporter
@@ -159,7 +170,9 @@ func (h *history) set() {
 	h.auth = []string{"bearer", "login", "none"}[h.draw(3)]
 	h.api = newAPIServer(!h.chance(20))
 	h.api.released = h.judgeRelease
-	h.events, h.warningsOwed = map[string]int{}, map[types.UID]*pass{}
+	h.events, h.warningsOwed, h.releases = map[heldBy]int{}, map[types.UID]*pass{}, map[types.UID]release{}
+	h.sightings, h.refused, h.deletedFor = map[types.UID][]sighting{}, map[types.UID]map[string]bool{}, map[types.UID]bool{}
+	h.foundAbsent, h.heldSince = map[heldBy]bool{}, map[heldBy]time.Time{}
 	h.counts, h.warned, h.endJob, h.home = map[string]int{}, map[types.UID]bool{}, map[string]func(){}, map[string]string{}
 	h.reporters = map[string]*simulatedReporter{homeHost: {Reporter: reportertest.New()}, otherHost: {Reporter: reportertest.New()}}
 	h.manager = reportertest.NewAccessManager(h.reporters[homeHost].Reporter)
@@ -367,7 +380,7 @@ func (h *history) observe() {
 			switch {
 			case !c.http || c.pass == nil:
 			case c.write:
-				h.judgeSend(c.pass, c.what)
+				h.judgeSend(c)
 			default:
 				h.judgeLook(c.pass)
 			}
@@ -563,29 +576,32 @@ func (h *history) lose(c *call) {
 
 // odd is an answer that proves nothing.
 func (h *history) odd() *response {
-	json, html := http.Header{"Content-Type": {"application/json"}}, http.Header{"Content-Type": {"text/html"}}
+	asJSON, html := http.Header{"Content-Type": {"application/json"}}, http.Header{"Content-Type": {"text/html"}}
 	plain := http.Header{"Content-Type": {"text/plain; charset=utf-8"}}
 	wait := http.Header{"Content-Type": {"application/json"}, "Retry-After": {"7"}}
 	all := []*response{
-		{503, json, []byte(`{"code":"FET-0003","title":"Service Unavailable","message":""}`)},
-		{500, json, []byte(`{"code":"FET-0002","title":"","message":""}`)},
+		{503, asJSON, []byte(`{"code":"FET-0003","title":"Service Unavailable","message":""}`)},
+		{500, asJSON, []byte(`{"code":"FET-0002","title":"","message":""}`)},
 		{503, wait, nil}, {429, wait, []byte(`{"code":429,"title":"request_failed","message":""}`)},
 		{200, html, []byte("<title>Sign in</title>")}, {404, html, []byte("not found")},
-		{404, json, []byte(`{"code":404,"title":"request_failed","message":""}`)}, {404, json, []byte(`{"code":"AUT-1001","title":"","message":""}`)},
-		{302, http.Header{"Location": {"http://" + otherHost}}, nil}, {202, json, []byte(`{}`)},
-		{401, plain, []byte("Unauthorized")}, {403, plain, []byte("Forbidden")}, {409, json, []byte(`{"code":"FET-1002","title":"","message":""}`)},
+		{404, asJSON, []byte(`{"code":404,"title":"request_failed","message":""}`)}, {404, asJSON, []byte(`{"code":"AUT-1001","title":"","message":""}`)},
+		{302, http.Header{"Location": {"http://" + otherHost}}, nil}, {202, asJSON, []byte(`{}`)},
+		{401, html, []byte("<h1>401</h1>")}, {403, html, []byte("<h1>403</h1>")},
+		{401, plain, []byte("Unauthorized")}, {403, plain, []byte("Forbidden")}, {409, asJSON, []byte(`{"code":"FET-1002","title":"","message":""}`)},
 	}
 	return all[h.draw(len(all))]
 }
 
 // exchange has a Reporter or the Access Manager answer.
-func (h *history) exchange(request *http.Request, id string, body []byte) *response {
-	var handler http.Handler
-	switch host := request.URL.Host; host {
-	case managerHost:
-		handler = h.manager
-	default:
-		r := h.reporters[host]
+func (h *history) exchange(c *call, request *http.Request, body []byte) *response {
+	received := request.Clone(context.Background())
+	received.Body = http.NoBody
+	if body != nil {
+		received.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	var handler http.Handler = h.manager
+	if request.URL.Host != managerHost {
+		r := h.reporterAt(c.to.base)
 		if r == nil {
 			return &response{503, http.Header{}, nil}
 		}
@@ -594,24 +610,49 @@ func (h *history) exchange(request *http.Request, id string, body []byte) *respo
 		}
 		handler = r
 	}
-	received := request.Clone(context.Background())
-	received.Body = http.NoBody
-	if body != nil {
-		received.Body = io.NopCloser(bytes.NewReader(body))
-	}
-	alive := h.alive(id)
+	alive := h.aliveAt(c.to, c.id)
 	recorded := httptest.NewRecorder()
 	handler.ServeHTTP(recorded, received)
-	if alive && !h.alive(id) {
+	if alive && !h.aliveAt(c.to, c.id) {
 		h.count("connection deleted in Reporter")
+		h.deletedFor[c.pass.rc.UID] = true
 	}
 	return &response{recorded.Code, recorded.Header(), recorded.Body.Bytes()}
 }
 
-// alive says whether a connection is alive, wherever it is.
+// reporterAt is the Reporter at a base URL, nil where there is none.
+func (h *history) reporterAt(base string) *simulatedReporter {
+	return h.reporters[strings.TrimPrefix(base, "http://")]
+}
+
+// alive says whether a connection is alive where its home is.
 func (h *history) alive(id string) bool {
 	host, found := h.home[id]
 	return found && h.reporters[host].Alive(id)
+}
+
+// aliveAt says whether a connection is alive in a place.
+func (h *history) aliveAt(where place, id string) bool {
+	r := h.reporterAt(where.base)
+	return r != nil && slices.ContainsFunc(r.Connections(), func(c reportertest.Connection) bool { return c.ID == id && c.Tenant == where.tenant })
+}
+
+// tenantOf is whose connections a token shows, empty if nobody's.
+func (h *history) tenantOf(token string) string {
+	if opaque, is := strings.CutPrefix(token, "opaque-"); is {
+		return strings.TrimSuffix(opaque, "-too")
+	}
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	var claims struct{ TenantID string }
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err == nil {
+		err = json.Unmarshal(payload, &claims)
+	}
+	h.must(err)
+	return claims.TenantID
 }
 
 // misfortune befalls the operator itself.
