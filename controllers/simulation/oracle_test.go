@@ -474,7 +474,7 @@ func (h *history) tenantsOf(rc *v1alpha1.ReporterConnection) []string {
 		for _, name := range secretsOf(endpoint) {
 			for _, v := range h.api.versions[secretKind][client.ObjectKey{Namespace: endpoint.Namespace, Name: name}] {
 				if secret, is := v.object.(*corev1.Secret); is {
-					tenants = append(tenants, string(secret.Data["clientId"]), h.tenantOf(string(secret.Data["token"])))
+					tenants = append(tenants, tenantsByClient[string(secret.Data["clientId"])], h.tenantOf(string(secret.Data["token"])))
 				}
 			}
 		}
@@ -508,7 +508,7 @@ func needs(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEndpoint)
 func (h *history) judgeSecret(secret *corev1.Secret, p *pass) {
 	for _, object := range h.api.list(endpointKind) {
 		endpoint := object.(*v1alpha1.ReporterEndpoint)
-		if endpoint.Namespace != secret.Namespace || endpoint.Spec.Auth == nil || !h.unchangedSince(p, endpointKind, endpoint) ||
+		if endpoint.Namespace != secret.Namespace || !slices.Contains(secretsOf(endpoint), secret.Name) || !h.unchangedSince(p, endpointKind, endpoint) ||
 			endpoint.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 			continue
 		}

@@ -77,7 +77,8 @@ type history struct {
 	refusedLogins []string
 	heldSince     map[heldBy]time.Time
 
-	auth      string // of the endpoints: none, bearer or login
+	auth      string // of the endpoints: none, bearer, login, or opaque where bearer tokens do not say which tenant they are for
+	theme     theme
 	reporters map[string]*simulatedReporter
 	manager   *reportertest.AccessManager
 	ids       []string
@@ -144,6 +145,7 @@ func (h *history) play() {
 	h.began = time.Now()
 	h.sleep(time.Duration(h.draw(1000)) * time.Millisecond)
 	h.set()
+	h.enrich()
 	h.launch()
 	for steps, most := 0, 100+h.draw(700); steps < most && h.failure == ""; steps++ {
 		h.step()
@@ -167,7 +169,7 @@ func (h *history) end() {
 
 // set puts the world up.
 func (h *history) set() {
-	h.auth = []string{"bearer", "login", "none"}[h.draw(3)]
+	h.auth = []string{"bearer", "login", "none", "opaque"}[h.draw(4)]
 	h.api = newAPIServer(!h.chance(20))
 	h.api.released = h.judgeRelease
 	h.events, h.warningsOwed, h.releases = map[heldBy]int{}, map[types.UID]*pass{}, map[types.UID]release{}
@@ -181,14 +183,14 @@ func (h *history) set() {
 		h.reporters[homeHost] = &simulatedReporter{Reporter: reportertest.New()}
 		tenants = make([]string, 6)
 	}
-	if h.auth == "bearer" {
+	if h.auth == "bearer" || h.auth == "opaque" {
 		for _, r := range h.reporters {
-			r.AllowToken(tokenFor("ours"), "ours")
-			r.AllowToken(tokenFor("theirs"), "theirs")
+			h.allowTokens(r)
 		}
 	}
-	h.manager.AddClient("ours", "secret", "ours")
-	h.manager.AddClient("theirs", "secret", "theirs")
+	for client, tenant := range tenantsByClient {
+		h.manager.AddClient(client, "secret", tenant)
+	}
 	h.manager.SetTokenLife([]time.Duration{time.Hour, 2 * time.Minute}[h.draw(2)])
 	for n, tenant := range tenants {
 		id := fmt.Sprintf("019996b8-f3d1-7d2b-a192-%012d", n)
@@ -215,10 +217,73 @@ func (h *history) must(err error) {
 	}
 }
 
-// tokenFor returns an unsigned JWT.
-func tokenFor(tenant string) string {
+// tenantsByClient are whose connections the clients of the Access Manager see, and the bearer tokens that are named after them.
+var tenantsByClient = map[string]string{"ours": "ours", "ours-too": "ours", "theirs": "theirs"}
+
+func (h *history) allowTokens(r *simulatedReporter) {
+	for client, tenant := range tenantsByClient {
+		r.AllowToken(h.tokenFor(client), tenant)
+	}
+}
+
+// tokenFor returns an unsigned JWT, or one that cannot be read.
+func (h *history) tokenFor(client string) string {
+	if h.auth == "opaque" {
+		return "opaque-" + client
+	}
 	encode := base64.RawURLEncoding.EncodeToString
-	return encode([]byte(`{"alg":"none"}`)) + "." + encode([]byte(`{"tenantId":"`+tenant+`"}`)) + ".x"
+	return encode([]byte(`{"alg":"none"}`)) + "." + encode([]byte(`{"tenantId":"`+tenantsByClient[client]+`","sub":"`+client+`"}`)) + ".x"
+}
+
+// enrich makes the world one in which more can happen than in that of a scene: connections of the same id live behind another path of the
+// same host, on another host and in another tenant; namespaces have a Secret more; and something happens more often than the rest.
+func (h *history) enrich() {
+	h.theme = themes[h.draw(len(themes))]
+	h.api.admission = h.api.admission && !h.theme.noAdmission
+	copies := map[string]map[int]string{homeHost + "/staging": {0: "ours", 1: "theirs", 2: "ours"}, otherHost: {1: "ours"}, homeHost + " theirs": {0: "theirs", 2: "theirs", 3: "theirs"}}
+	for _, at := range slices.Sorted(maps.Keys(copies)) {
+		if h.reporters[at] == nil {
+			h.reporters[at] = &simulatedReporter{Reporter: reportertest.New()}
+		}
+		for n, tenant := range copies[at] {
+			if h.auth == "none" {
+				tenant = ""
+			}
+			h.reporters[at].Add(reportertest.Connection{ID: h.ids[n], ConfigName: fmt.Sprintf("db-%d", n), Tenant: tenant, CreatedAt: h.began})
+		}
+		if h.auth != "none" {
+			h.allowTokens(h.reporters[at])
+		}
+	}
+	if h.auth != "none" {
+		h.home[h.ids[3]] = homeHost + " theirs"
+	}
+	for _, namespace := range simulatedNamespaces {
+		other := h.secret(namespace, []string{"ours", "ours-too", "theirs"}[h.draw(3)])
+		other.Name = "other"
+		h.must(h.api.create(other))
+	}
+}
+
+// theme is what happens more often in a history than in others.
+type theme struct {
+	name string
+	// noAdmission: no policy puts finalizers on, so that claims are made that nothing holds yet.
+	noAdmission bool
+	// names is how many resources there may be in a namespace.
+	names int
+	// often are what people do half of the time, by the choices of person.
+	often []int
+	// hasty is how often of a hundred somebody does something while a request is under way.
+	hasty int
+}
+
+var themes = []theme{
+	{name: "anything", names: 4},
+	{name: "hand-over", names: 4, noAdmission: true, often: []int{0, 0, 5, 5, 5, 9}},
+	{name: "marks and grants", names: 4, often: []int{5, 12, 15, 15, 17, 18}},
+	{name: "in the middle of a call", names: 4, hasty: 25},
+	{name: "a crowd", names: 10, often: []int{0, 0, 0, 0, 5}},
 }
 
 func (h *history) secret(namespace, tenant string) *corev1.Secret {
@@ -229,7 +294,7 @@ func (h *history) secret(namespace, tenant string) *corev1.Secret {
 
 // fill puts the credentials of a tenant into a Secret, some that nobody accepts where there is none.
 func (h *history) fill(secret *corev1.Secret, tenant string) {
-	token, client, password := tokenFor(tenant), tenant, "secret"
+	token, client, password := h.tokenFor(tenant), tenant, "secret"
 	if tenant == "" {
 		token, client, password = "wrong", "ours", "wrong"
 	}
@@ -243,7 +308,7 @@ func (h *history) endpoint(namespace, name string) *v1alpha1.ReporterEndpoint {
 			AllowedNamespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.FromSame}, DeletionPolicy: v1alpha1.DeletionPolicyDelete},
 	}
 	switch h.auth {
-	case "bearer":
+	case "bearer", "opaque":
 		endpoint.Spec.Auth = &v1alpha1.EndpointAuth{BearerToken: &v1alpha1.BearerTokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "credentials", Key: "token"}}}
 	case "login":
 		endpoint.Spec.Auth = &v1alpha1.EndpointAuth{AccessManager: &v1alpha1.AccessManagerAuth{URL: "http://" + managerHost, SecretRef: v1alpha1.SecretReference{Name: "credentials"}}}
@@ -296,7 +361,7 @@ func (h *history) random() float64 {
 func (h *history) step() {
 	h.observe()
 	switch kind := h.draw(1000); {
-	case kind >= 925:
+	case kind >= 925, h.theme.hasty > 0 && h.isAsking() && h.chance(h.theme.hasty):
 		h.person()
 	case kind >= 890:
 		h.pass([]time.Duration{10 * time.Millisecond, 10 * time.Millisecond, time.Second, 2 * time.Second, 11 * time.Second, time.Minute, 7 * time.Minute, 20 * time.Minute}[h.draw(8)])
@@ -309,6 +374,11 @@ func (h *history) step() {
 			h.idle()
 		}
 	}
+}
+
+// isAsking says whether a request to the API server or a Reporter is under way.
+func (h *history) isAsking() bool {
+	return slices.ContainsFunc(h.calls, func(c *call) bool { return !c.local && !c.abandoned })
 }
 
 // sleep lets virtual time pass. Who wakes by it goes on by the clock alone: what the scheduler has done so far is handed over by the lock,
@@ -601,7 +671,7 @@ func (h *history) exchange(c *call, request *http.Request, body []byte) *respons
 	}
 	var handler http.Handler = h.manager
 	if request.URL.Host != managerHost {
-		r := h.reporterAt(c.to.base)
+		r := h.reporterAt(c.to)
 		if r == nil {
 			return &response{503, http.Header{}, nil}
 		}
@@ -609,6 +679,7 @@ func (h *history) exchange(c *call, request *http.Request, body []byte) *respons
 			return r.down
 		}
 		handler = r
+		received.URL.Path = strings.TrimPrefix(received.URL.Path, strings.TrimPrefix(c.to.base, "http://"+request.URL.Host))
 	}
 	alive := h.aliveAt(c.to, c.id)
 	recorded := httptest.NewRecorder()
@@ -617,12 +688,30 @@ func (h *history) exchange(c *call, request *http.Request, body []byte) *respons
 		h.count("connection deleted in Reporter")
 		h.deletedFor[c.pass.rc.UID] = true
 	}
+	h.spread(recorded)
 	return &response{recorded.Code, recorded.Header(), recorded.Body.Bytes()}
 }
 
-// reporterAt is the Reporter at a base URL, nil where there is none.
-func (h *history) reporterAt(base string) *simulatedReporter {
-	return h.reporters[strings.TrimPrefix(base, "http://")]
+// spread has every Reporter but the first, which knows by itself, accept a token of the Access Manager.
+func (h *history) spread(login *httptest.ResponseRecorder) {
+	var answer struct{ AccessToken string }
+	if h.auth != "login" || json.Unmarshal(login.Body.Bytes(), &answer) != nil || answer.AccessToken == "" {
+		return
+	}
+	for at, r := range h.reporters {
+		if at != homeHost {
+			r.AllowToken(answer.AccessToken, h.tenantOf(answer.AccessToken))
+		}
+	}
+}
+
+// reporterAt is the Reporter that has the connections of a place, nil where there is none. That of a tenant goes before that of all.
+func (h *history) reporterAt(where place) *simulatedReporter {
+	base := strings.TrimPrefix(where.base, "http://")
+	if r := h.reporters[base+" "+where.tenant]; r != nil {
+		return r
+	}
+	return h.reporters[base]
 }
 
 // alive says whether a connection is alive where its home is.
@@ -633,7 +722,7 @@ func (h *history) alive(id string) bool {
 
 // aliveAt says whether a connection is alive in a place.
 func (h *history) aliveAt(where place, id string) bool {
-	r := h.reporterAt(where.base)
+	r := h.reporterAt(where)
 	return r != nil && slices.ContainsFunc(r.Connections(), func(c reportertest.Connection) bool { return c.ID == id && c.Tenant == where.tenant })
 }
 
@@ -714,7 +803,7 @@ func (h *history) weather() {
 		} else if id == h.ids[3] {
 			tenant = "theirs"
 		}
-		h.endJob[id] = h.reporters[homeHost].StartTenantJob(tenant, name)
+		h.endJob[id] = h.reporters[h.home[id]].StartTenantJob(tenant, name)
 	case 2, 3:
 		r := h.reporters[homeHost]
 		if r.down != nil {
@@ -733,7 +822,7 @@ func (h *history) weather() {
 	default:
 		if h.draw(4) == 1 {
 			h.say("somebody deletes %s in Reporter", name)
-			h.reporters[homeHost].Delete(id)
+			h.reporters[h.home[id]].Delete(id)
 		}
 	}
 }
@@ -742,7 +831,11 @@ func (h *history) weather() {
 func (h *history) person() {
 	namespace := simulatedNamespaces[h.draw(2)]
 	did := ""
-	switch h.draw(20) {
+	what := h.draw(20)
+	if len(h.theme.often) > 0 && h.draw(2) == 1 {
+		what = h.theme.often[h.draw(len(h.theme.often))]
+	}
+	switch what {
 	case 0, 1, 2, 3, 4:
 		did = h.createConnection(namespace)
 	case 5, 6, 7, 8:
@@ -786,6 +879,9 @@ func (h *history) person() {
 
 func (h *history) recreate(kind, namespace string) error {
 	if kind == secretKind {
+		other := h.secret(namespace, "ours")
+		other.Name = "other"
+		_ = h.api.create(other)
 		return h.api.create(h.secret(namespace, "ours"))
 	}
 	return h.api.create(h.endpoint(namespace, "default"))
@@ -801,7 +897,7 @@ func pick(h *history, kind string) client.Object {
 
 func (h *history) createConnection(namespace string) string {
 	rc := &v1alpha1.ReporterConnection{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("rc-%d", h.draw(4))},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("rc-%d", h.draw(h.theme.names))},
 		Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: h.ids[h.draw(3)], DeletionPolicy: v1alpha1.DeletionPolicyDelete,
 			EndpointRef: v1alpha1.EndpointReference{Name: "default"}},
 	}
@@ -860,7 +956,7 @@ func (h *history) alterEndpoint() string {
 	err := h.api.update(object, func(o client.Object) {
 		endpoint := o.(*v1alpha1.ReporterEndpoint)
 		spec := &endpoint.Spec
-		switch h.draw(8) {
+		switch h.draw(9) {
 		case 0, 1:
 			spec.Suspend = !spec.Suspend
 			what = fmt.Sprintf("suspend %t", spec.Suspend)
@@ -876,23 +972,33 @@ func (h *history) alterEndpoint() string {
 			spec.AllowedNamespaces = []v1alpha1.AllowedNamespaces{{From: v1alpha1.FromAll}, {From: v1alpha1.FromSame},
 				{From: v1alpha1.FromSelector, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"team": "x"}}}}[h.draw(3)]
 			what = "allows " + string(spec.AllowedNamespaces.From)
-		default:
-			spec.URL = v1alpha1.BaseURL("http://" + []string{homeHost, otherHost}[h.draw(2)])
+		case 7:
+			spec.URL = v1alpha1.BaseURL("http://" + []string{homeHost, otherHost, homeHost + "/staging", homeHost + "/"}[h.draw(4)])
 			what = "URL " + string(spec.URL)
+		case 8:
+			name := []string{"credentials", "other"}[h.draw(2)]
+			switch auth := spec.Auth; {
+			case auth == nil:
+			case auth.BearerToken != nil:
+				spec.Auth = &v1alpha1.EndpointAuth{BearerToken: &v1alpha1.BearerTokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: name, Key: "token"}}}
+			default:
+				spec.Auth = &v1alpha1.EndpointAuth{AccessManager: &v1alpha1.AccessManagerAuth{URL: auth.AccessManager.URL, SecretRef: v1alpha1.SecretReference{Name: name}}}
+			}
+			what = "Secret " + name
 		}
 	})
 	return fmt.Sprintf("changes ReporterEndpoint %s: %s: %v", client.ObjectKeyFromObject(object), what, err)
 }
 
 func (h *history) alterSecret(namespace string) string {
-	object, err := h.api.get(secretKind, client.ObjectKey{Namespace: namespace, Name: "credentials"})
+	object, err := h.api.get(secretKind, client.ObjectKey{Namespace: namespace, Name: []string{"credentials", "credentials", "other"}[h.draw(3)]})
 	if err != nil {
 		return ""
 	}
 	what := ""
 	err = h.api.update(object, func(o client.Object) {
-		switch n := h.draw(4); n {
-		case 3:
+		switch n := h.draw(5); n {
+		case 4:
 			if o.GetLabels() == nil {
 				o.SetLabels(map[string]string{v1alpha1.CredentialsLabel: "true"})
 			} else {
@@ -900,7 +1006,7 @@ func (h *history) alterSecret(namespace string) string {
 			}
 			what = "mark"
 		default:
-			tenant := []string{"ours", "", "theirs"}[n]
+			tenant := []string{"ours", "", "theirs", "ours-too"}[n]
 			h.fill(o.(*corev1.Secret), tenant)
 			what = "credentials of " + tenant
 		}
