@@ -404,6 +404,7 @@ type call struct {
 
 	fresh     bool // not looked at by the scheduler yet
 	acted     bool
+	hangs     bool // it is never answered
 	abandoned bool // nobody waits for the answer any more
 	value     any
 	err       error
@@ -557,6 +558,7 @@ func (c *simulatedClient) patch(ctx context.Context, object client.Object, patch
 	if status {
 		what = "patch the status of "
 		c.i.h.noteHeld(c.i, object)
+		c.i.h.judgeQuote(object, string(data))
 	}
 	patched, err := c.i.do(ctx, &call{what: what + kind + " " + key.String() + ": " + string(data), write: true, act: func() (any, error) {
 		return c.i.h.api.patch(kind, key, data, status, p)
@@ -585,7 +587,9 @@ type recorder struct{ i *instance }
 func (r recorder) Eventf(regarding, _ runtime.Object, eventType, reason, _, note string, args ...any) {
 	r.i.h.mu.Lock()
 	defer r.i.h.mu.Unlock()
-	r.i.h.notes = append(r.i.h.notes, eventType+" "+reason+": "+fmt.Sprintf(note, args...))
+	text := eventType + " " + reason + ": " + fmt.Sprintf(note, args...)
+	r.i.h.notes = append(r.i.h.notes, text)
+	r.i.h.judgeQuote(regarding.(client.Object), text)
 	r.i.h.count("event " + reason)
 	if rc, is := regarding.(*v1alpha1.ReporterConnection); is && !r.i.dead {
 		r.i.h.judgeEvent(r.i, rc, eventType, reason)

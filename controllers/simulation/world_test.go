@@ -147,7 +147,11 @@ func (h *history) play() {
 	h.set()
 	h.enrich()
 	h.launch()
-	for steps, most := 0, 100+h.draw(700); steps < most && h.failure == ""; steps++ {
+	most := 100 + h.draw(700)
+	if h.theme.hostile {
+		most = min(most, 250)
+	}
+	for steps := 0; steps < most && h.failure == ""; steps++ {
 		h.step()
 	}
 	if h.failure == "" {
@@ -238,7 +242,7 @@ func (h *history) tokenFor(client string) string {
 // enrich makes the world one in which more can happen than in that of a scene: connections of the same id live behind another path of the
 // same host, on another host and in another tenant; namespaces have a Secret more; and something happens more often than the rest.
 func (h *history) enrich() {
-	h.theme = themes[h.draw(len(themes))]
+	h.theme = themes[h.draw(3*len(themes)-2)/3] // the last one is rare, as it takes long
 	h.api.admission = h.api.admission && !h.theme.noAdmission
 	copies := map[string]map[int]string{homeHost + "/staging": {0: "ours", 1: "theirs", 2: "ours"}, otherHost: {1: "ours"}, homeHost + " theirs": {0: "theirs", 2: "theirs", 3: "theirs"}}
 	for _, at := range slices.Sorted(maps.Keys(copies)) {
@@ -258,6 +262,9 @@ func (h *history) enrich() {
 	if h.auth != "none" {
 		h.home[h.ids[3]] = homeHost + " theirs"
 	}
+	if h.theme.hostile {
+		h.settleNeighbour()
+	}
 	for _, namespace := range simulatedNamespaces {
 		other := h.secret(namespace, []string{"ours", "ours-too", "theirs"}[h.draw(3)])
 		other.Name = "other"
@@ -276,6 +283,8 @@ type theme struct {
 	often []int
 	// hasty is how often of a hundred somebody does something while a request is under way.
 	hasty int
+	// hostile: there is a neighbour.
+	hostile bool
 }
 
 var themes = []theme{
@@ -284,6 +293,7 @@ var themes = []theme{
 	{name: "marks and grants", names: 4, often: []int{5, 12, 15, 15, 17, 18}},
 	{name: "in the middle of a call", names: 4, hasty: 25},
 	{name: "a crowd", names: 10, often: []int{0, 0, 0, 0, 5}},
+	{name: "a hostile neighbour", names: 4, hostile: true},
 }
 
 func (h *history) secret(namespace, tenant string) *corev1.Secret {
@@ -361,6 +371,8 @@ func (h *history) random() float64 {
 func (h *history) step() {
 	h.observe()
 	switch kind := h.draw(1000); {
+	case h.theme.hostile && h.chance(4):
+		h.neighbour()
 	case kind >= 925, h.theme.hasty > 0 && h.isAsking() && h.chance(h.theme.hasty):
 		h.person()
 	case kind >= 890:
@@ -410,7 +422,11 @@ func (h *history) nextDue() (due time.Time, found bool) {
 	for _, i := range h.instances {
 		for _, c := range i.controllers {
 			if !i.paused && c.busy > 0 {
-				return time.Now().Add(10 * time.Millisecond), true // it sleeps, or waits for another
+				// It sleeps, or waits for another.
+				if slices.ContainsFunc(h.calls, func(c *call) bool { return c.hangs }) {
+					return time.Now().Add(time.Second), true
+				}
+				return time.Now().Add(10 * time.Millisecond), true
 			}
 			for _, item := range c.queue.items {
 				if !i.paused && (!found || item.ready.Before(due)) {
@@ -477,7 +493,7 @@ func (h *history) restartAborted() {
 func (h *history) machinery() bool {
 	var possible []func()
 	for _, c := range h.calls {
-		if (c.i.paused || c.abandoned) && (c.acted || c.local) || h.hold != nil && h.hold(c) {
+		if c.hangs || (c.i.paused || c.abandoned) && (c.acted || c.local) || h.hold != nil && h.hold(c) {
 			continue
 		}
 		if c.pass != nil && c.pass == h.latest && !c.abandoned {
@@ -569,6 +585,9 @@ func (h *history) advance(c *call) {
 			h.count("carried out after its caller had left")
 		}
 		c.acted = true
+		if c.hangs = c.http && h.isHanging(c.to); c.hangs {
+			return
+		}
 		c.value, c.err = c.act()
 		h.say("%s: %s%s: %s", c.by(), c.what, late, c.outcome())
 		if (h.calm || !h.chance(35)) && !c.abandoned && !c.i.paused {
@@ -668,6 +687,9 @@ func (h *history) exchange(c *call, request *http.Request, body []byte) *respons
 	received.Body = http.NoBody
 	if body != nil {
 		received.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if request.URL.Host == hostileHost {
+		return h.hostileAnswer()
 	}
 	var handler http.Handler = h.manager
 	if request.URL.Host != managerHost {
@@ -887,8 +909,9 @@ func (h *history) recreate(kind, namespace string) error {
 	return h.api.create(h.endpoint(namespace, "default"))
 }
 
+// pick chooses one of the objects that are not the neighbour's.
 func pick(h *history, kind string) client.Object {
-	all := h.api.list(kind)
+	all := slices.DeleteFunc(h.api.list(kind), isNeighbours)
 	if len(all) == 0 {
 		return nil
 	}
@@ -1089,7 +1112,7 @@ func (h *history) heal() {
 		_ = h.recreate(secretKind, namespace)
 		_ = h.recreate(endpointKind, namespace)
 	}
-	for _, object := range h.api.list(secretKind) {
+	for _, object := range h.ours(secretKind) {
 		h.must(h.api.update(object, func(o client.Object) {
 			h.fill(o.(*corev1.Secret), "ours")
 			if o.GetDeletionTimestamp().IsZero() || controllerutil.ContainsFinalizer(o, v1alpha1.InUseFinalizer) {
@@ -1097,24 +1120,24 @@ func (h *history) heal() {
 			}
 		}))
 	}
-	for _, object := range h.api.list(endpointKind) {
+	for _, object := range h.ours(endpointKind) {
 		h.must(h.api.update(object, func(o client.Object) {
 			spec := &o.(*v1alpha1.ReporterEndpoint).Spec
 			spec.URL, spec.Suspend = "http://"+homeHost, false
-			for _, user := range h.api.list(connectionKind) { // what is right already is left alone: a change would wake the operator
+			for _, user := range h.ours(connectionKind) { // what is right already is left alone: a change would wake the operator
 				if user.(*v1alpha1.ReporterConnection).EndpointKey() == client.ObjectKeyFromObject(o) && !h.allows(o.(*v1alpha1.ReporterEndpoint), user.GetNamespace()) {
 					spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}
 				}
 			}
 		}))
 	}
-	for _, object := range h.api.list(connectionKind) {
+	for _, object := range h.ours(connectionKind) {
 		h.must(h.api.update(object, func(o client.Object) { o.(*v1alpha1.ReporterConnection).Spec.DeletionProtection = false }))
 	}
 	for range 2 * len(simulatedKinds) {
 		h.collect()
 	}
-	for _, object := range h.api.list(connectionKind) {
+	for _, object := range h.ours(connectionKind) {
 		// A live resource keeps its deleted endpoint for as long as it is there.
 		endpoint, err := h.api.get(endpointKind, object.(*v1alpha1.ReporterConnection).EndpointKey())
 		if err == nil && !endpoint.GetDeletionTimestamp().IsZero() {
@@ -1125,7 +1148,7 @@ func (h *history) heal() {
 
 // letGo takes the way out for whatever waits for a person.
 func (h *history) letGo() {
-	for _, object := range h.api.list(connectionKind) {
+	for _, object := range h.ours(connectionKind) {
 		if rc := object.(*v1alpha1.ReporterConnection); h.leadsNowhere(rc) {
 			h.say("somebody lets ReporterConnection %s go", client.ObjectKeyFromObject(rc))
 			h.must(h.api.update(rc, func(o client.Object) {
@@ -1161,6 +1184,10 @@ func (h *history) finish() {
 		if h.api.revision != revision {
 			continue
 		}
+		if h.theme.hostile && h.chance(10) {
+			h.neighbour()
+			continue
+		}
 		due, found := h.nextDue()
 		if !found {
 			h.fail("Progress: nothing will wake the operator for %s", strings.Join(left, ", "))
@@ -1173,8 +1200,8 @@ func (h *history) finish() {
 func (h *history) deleting() []string {
 	var left []string
 	for _, kind := range simulatedKinds {
-		for _, object := range h.api.list(kind) {
-			if !object.GetDeletionTimestamp().IsZero() {
+		for _, object := range h.ours(kind) {
+			if !object.GetDeletionTimestamp().IsZero() && !h.isHeldByNeighbour(object) {
 				left = append(left, kind+" "+client.ObjectKeyFromObject(object).String())
 			}
 		}
