@@ -67,7 +67,8 @@ func (r *Reconciler) readSnapshot(ctx context.Context) (*snapshot, error) {
 	return s, nil
 }
 
-// current returns a resource of the cache as the API server has it, nil if it has gone.
+// current returns a resource of the cache as the API server has it, nil if it has gone. One that is newer than the snapshot may have changed
+// since, or be of before the API server was restored: it is read.
 func (r *Reconciler) current(ctx context.Context, s *snapshot, cached *v1alpha1.ReporterConnection) (*v1alpha1.ReporterConnection, error) {
 	version := s.versions[cached.UID]
 	order, err := resourceversion.CompareResourceVersion(cached.ResourceVersion, s.resourceVersion)
@@ -75,9 +76,9 @@ func (r *Reconciler) current(ctx context.Context, s *snapshot, cached *v1alpha1.
 		return nil, fmt.Errorf("comparing resource versions: %w", err)
 	}
 	switch {
-	case version == cached.ResourceVersion, order > 0: // the same, or newer than the snapshot
+	case version == cached.ResourceVersion:
 		return cached, nil
-	case version == "":
+	case version == "" && order <= 0:
 		return nil, nil //nolint:nilnil // there is none
 	default:
 		return r.readLive(ctx, client.ObjectKeyFromObject(cached), cached.UID)

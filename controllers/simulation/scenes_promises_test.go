@@ -187,6 +187,21 @@ func TestAPIServerThatIsRestoredEndsTheOperator(t *testing.T) {
 	})
 }
 
+func TestResourceThatTheRestoredAPIServerDoesNotHaveIsNoGround(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		taken := h.api.snapshot()
+		h.hold = func(c *call) bool { return isCall(c, http.MethodGet, h.ids[0]) }
+		h.delete(h.claim("a", "deleted", h.ids[0]))
+		h.settle() // it is never looked at before its deletion, which asks where it is
+		h.api.restore(taken)
+		h.instances[0].relist(connectionKind)
+		h.hold = nil
+		h.wait(time.Hour)
+		expect(t, "DELETEs", h.counts["DELETE sent"], 0)
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+	})
+}
+
 func TestLeaderThatWasReplacedSendsNothing(t *testing.T) {
 	sceneWith(t, withAccessManager, func(t *testing.T, h *history) {
 		deleted := h.claim("a", "deleted", h.ids[0])
