@@ -41,9 +41,13 @@ type apiServer struct {
 	// admission says whether the policies put finalizers on, as from Kubernetes 1.36 on.
 	admission bool
 	revision  int64
-	uids      int
-	objects   map[string]map[client.ObjectKey]client.Object
-	changes   map[string][]change
+	// stride is how many revisions lie between two changes, if it is more than one: those of an API server that was restored come in
+	// between, so that none is like one of before.
+	stride  int64
+	eras    int64
+	uids    int
+	objects map[string]map[client.ObjectKey]client.Object
+	changes map[string][]change
 	// versions are all that an object of a name has ever been, the oldest first.
 	versions map[string]map[client.ObjectKey][]version
 	// released is told of an object that goes because its last finalizer was taken off.
@@ -303,7 +307,7 @@ func specChanged(before, after client.Object) bool {
 }
 
 func (s *apiServer) store(kind string, key client.ObjectKey, before, after client.Object, by *pass) {
-	s.revision++
+	s.revision += max(1, s.stride)
 	if after != nil {
 		after.SetResourceVersion(strconv.FormatInt(s.revision, 10))
 		s.objects[kind][key] = after

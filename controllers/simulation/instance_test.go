@@ -51,6 +51,8 @@ type instance struct {
 	// paused processes stand still; what they sent before goes its way.
 	paused bool
 
+	// cutOff are the kinds whose watches ended with an API server that was restored: nothing comes until they are listed anew.
+	cutOff      map[string]bool
 	seen        map[string]int // by kind: how many of the API server's changes the cache has seen
 	cache       map[string]map[client.ObjectKey]client.Object
 	controllers []*simulatedController
@@ -74,6 +76,8 @@ type pass struct {
 	revision   int64 // of the API server then
 	// heard is when the pass last had an answer of Reporter or the Access Manager, or began.
 	heard time.Time
+	// restores is how often the API server had been restored then.
+	restores int
 	// rc is the ReporterConnection that the pass has read.
 	rc *v1alpha1.ReporterConnection
 	// looked says that the pass has asked Reporter to show the connection.
@@ -91,7 +95,7 @@ func (p *pass) String() string {
 }
 
 func newInstance(h *history, name string) *instance {
-	i := &instance{h: h, name: name, began: time.Now(), seen: map[string]int{}, cache: map[string]map[client.ObjectKey]client.Object{}}
+	i := &instance{h: h, name: name, began: time.Now(), cutOff: map[string]bool{}, seen: map[string]int{}, cache: map[string]map[client.ObjectKey]client.Object{}}
 	env := controllers.Environment{Client: &simulatedClient{i: i, cached: true}, Live: &simulatedClient{i: i}, Events: recorder{i}, Random: h.random,
 		RequestCheck: func(endpoint *v1alpha1.ReporterEndpoint) {
 			h.mu.Lock()
@@ -160,6 +164,7 @@ func (i *instance) catchUp(kind string) {
 // relist is what happens when a watch has broken off: the cache jumps to what there is, and what was in between is never seen.
 func (i *instance) relist(kind string) {
 	i.seen[kind] = len(i.h.api.changes[kind])
+	delete(i.cutOff, kind)
 	for _, old := range inOrder(i.cache[kind]) {
 		if now, found := i.h.api.objects[kind][client.ObjectKeyFromObject(old)]; !found || !watched(kind, now) {
 			i.see(kind, change{old, nil})
@@ -206,7 +211,7 @@ func (i *instance) notify(kind string, c change, initial bool) {
 }
 
 func (c *simulatedController) teller(kind string) func(change, bool) {
-	ctx := log.IntoContext(context.Background(), logr.Discard())
+	ctx := log.IntoContext(context.Background(), logr.New(trails{i: c.i}))
 	switch kind {
 	case connectionKind:
 		return tellerOf(ctx, c.Connections, c.queue)
@@ -260,7 +265,7 @@ func tellerOf[T client.Object](ctx context.Context, h handler.TypedEventHandler[
 func (c *simulatedController) start(request reconcile.Request) {
 	c.queue.take(request)
 	c.busy++
-	p := &pass{controller: c, request: request, heard: time.Now(), revision: c.i.h.api.revision, seen: maps.Clone(c.i.seen), answers: map[string]int{}}
+	p := &pass{controller: c, request: request, heard: time.Now(), revision: c.i.h.api.revision, restores: c.i.h.restores, seen: maps.Clone(c.i.seen), answers: map[string]int{}}
 	c.i.h.latest = p
 	ctx := context.WithValue(log.IntoContext(context.Background(), logr.Discard()), passKey{}, p)
 	go func() {
@@ -579,6 +584,27 @@ type statusWriter struct {
 
 func (w *statusWriter) Patch(ctx context.Context, object client.Object, patch client.Patch, _ ...client.SubResourcePatchOption) error {
 	return w.c.patch(ctx, object, patch, true)
+}
+
+// trails takes the log lines that tell of a release.
+type trails struct {
+	i      *instance
+	values []any
+}
+
+func (trails) Init(logr.RuntimeInfo)          {}
+func (trails) Enabled(level int) bool         { return level == 0 }
+func (trails) Error(error, string, ...any)    {}
+func (t trails) WithName(string) logr.LogSink { return t }
+func (t trails) WithValues(more ...any) logr.LogSink {
+	return trails{t.i, slices.Concat(t.values, more)}
+}
+
+func (t trails) Info(_ int, message string, _ ...any) {
+	if message == "Deleted connection in Reporter" || message == "Released resource without deleting in Reporter" {
+		value := func(of string) string { return fmt.Sprint(t.values[slices.Index(t.values, any(of))+1]) }
+		t.i.h.judgeLine(t.i, client.ObjectKey{Namespace: value("namespace"), Name: value("name")})
+	}
 }
 
 // recorder takes the events of an instance. They are queued in its memory, so none of a dead one arrives.

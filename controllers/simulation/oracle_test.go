@@ -293,7 +293,7 @@ func (h *history) learn(c *call, answer *response) {
 // judgeLook checks that a resource that is to delete its connection is held before anything is asked of Reporter for it.
 func (h *history) judgeLook(p *pass) {
 	rc := p.rc
-	if rc == nil || !rc.DeletionTimestamp.IsZero() || rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
+	if rc == nil || !rc.DeletionTimestamp.IsZero() || rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain || h.mayBeBehind(p) {
 		return
 	}
 	if !slices.ContainsFunc(h.api.since(connectionKind, client.ObjectKeyFromObject(rc), revisionOf(rc)), func(object client.Object) bool {
@@ -309,6 +309,11 @@ func revisionOf(object client.Object) int64 {
 		panic(err)
 	}
 	return revision
+}
+
+// mayBeBehind says whether a pass acts on what was so before the API server was restored. Only what cannot be undone is asked for anew.
+func (h *history) mayBeBehind(p *pass) bool {
+	return p.restores < h.restores || len(p.controller.i.cutOff) > 0
 }
 
 // requested is the moment when the deletion of a resource was requested: the last time, where a restored API server has forgotten one.
@@ -352,9 +357,13 @@ func allows(endpoint *v1alpha1.ReporterEndpoint, namespace string, labelled clie
 
 // judgeRelease checks what goes because the operator took its finalizer off: Safety 1, and that nothing goes that is needed.
 func (h *history) judgeRelease(last client.Object, p *pass) {
+	if rc, is := last.(*v1alpha1.ReporterConnection); is {
+		h.judgeConnection(rc, p)
+	}
+	if p.restores < h.restores {
+		return // who needs it was not there when the pass asked
+	}
 	switch last := last.(type) {
-	case *v1alpha1.ReporterConnection:
-		h.judgeConnection(last, p)
 	case *v1alpha1.ReporterEndpoint:
 		h.count("endpoint released")
 		for _, object := range h.api.list(connectionKind) {
@@ -402,6 +411,27 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 		h.fail("Safety 1: %s lets %s go, and nothing says that its connection %s is deleted", p, client.ObjectKeyFromObject(rc), rc.Spec.ConnectionID)
 	}
 	h.releases[rc.UID] = release{p.controller.i, causes}
+	h.released[namedBy{p.controller.i, client.ObjectKeyFromObject(rc)}]++
+}
+
+// namedBy is a name as a process knows it.
+type namedBy struct {
+	i   *instance
+	key client.ObjectKey
+}
+
+// judgeLine checks that no more is told of a name than there were resources of it, unless a restored API server brings some back. The metrics are
+// counted where the line is written.
+func (h *history) judgeLine(i *instance, key client.ObjectKey) {
+	uids := map[types.UID]bool{}
+	for _, v := range h.api.versions[connectionKind][key] {
+		if v.object != nil {
+			uids[v.object.GetUID()] = true
+		}
+	}
+	if h.lines[namedBy{i, key}]++; h.lines[namedBy{i, key}] > len(uids) && h.restores == 0 {
+		h.fail("Told once: %s tells %d times of the release of %s", i.name, h.lines[namedBy{i, key}], key)
+	}
 }
 
 // release is who has released a resource, and all that it may say why.
@@ -534,7 +564,7 @@ func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, event
 		return
 	}
 	by := heldBy{i, rc.UID}
-	if h.events[by]++; h.events[by] > 1 {
+	if h.events[by]++; h.events[by] > 1 && h.restores == 0 {
 		h.fail("Told once: there are %d events of the release of %s", h.events[by], client.ObjectKeyFromObject(rc))
 	}
 	if released, found := h.releases[rc.UID]; found && released.by == i && !slices.Contains(released.causes, reason) {
@@ -551,6 +581,11 @@ func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, event
 // judgeTrails checks, when everything has happened, that whatever was let go without having been seen has left its warning. A process that
 // has ended writes none.
 func (h *history) judgeTrails() {
+	for by, releases := range h.released {
+		if h.lines[by] < releases && !by.i.dead {
+			h.fail("Told once: %s tells %d times of %d releases of %s", by.i.name, h.lines[by], releases, by.key)
+		}
+	}
 	for uid, p := range h.warningsOwed {
 		if !h.warned[uid] && !p.controller.i.dead {
 			h.fail("Told once: %s let a resource go that was never seen, without a warning", p)

@@ -119,6 +119,10 @@ func (s *apiServer) snapshot() snapshot {
 // restore puts the API server back, as etcd does from a snapshot. No watch tells of it.
 func (s *apiServer) restore(taken snapshot) {
 	s.revision = taken.revision
+	if s.stride > 1 {
+		s.eras++
+		s.revision += s.eras - s.revision%s.stride
+	}
 	for kind := range s.objects {
 		for key := range s.objects[kind] {
 			if _, found := taken.objects[kind][key]; !found {

@@ -76,6 +76,11 @@ type history struct {
 	foundAbsent   map[heldBy]bool
 	refusedLogins []string
 	heldSince     map[heldBy]time.Time
+	// lines are those of each process's log that tell of a release of that name; released, the releases of which it has to tell.
+	lines, released map[namedBy]int
+
+	taken    *snapshot // what the API server can be restored to, nil while there is nothing
+	restores int
 
 	auth      string // of the endpoints: none, bearer, login, or opaque where bearer tokens do not say which tenant they are for
 	theme     theme
@@ -178,6 +183,7 @@ func (h *history) set() {
 	h.api.released = h.judgeRelease
 	h.events, h.warningsOwed, h.releases = map[heldBy]int{}, map[types.UID]*pass{}, map[types.UID]release{}
 	h.sightings, h.refused, h.deletedFor = map[types.UID][]sighting{}, map[types.UID]map[string]bool{}, map[types.UID]bool{}
+	h.lines, h.released = map[namedBy]int{}, map[namedBy]int{}
 	h.foundAbsent, h.heldSince = map[heldBy]bool{}, map[heldBy]time.Time{}
 	h.counts, h.warned, h.endJob, h.home = map[string]int{}, map[types.UID]bool{}, map[string]func(){}, map[string]string{}
 	h.reporters = map[string]*simulatedReporter{homeHost: {Reporter: reportertest.New()}, otherHost: {Reporter: reportertest.New()}}
@@ -242,6 +248,7 @@ func (h *history) tokenFor(client string) string {
 // enrich makes the world one in which more can happen than in that of a scene: connections of the same id live behind another path of the
 // same host, on another host and in another tenant; namespaces have a Secret more; and something happens more often than the rest.
 func (h *history) enrich() {
+	h.api.stride = 64
 	h.theme = themes[h.draw(3*len(themes)-2)/3] // the last one is rare, as it takes long
 	h.api.admission = h.api.admission && !h.theme.noAdmission
 	copies := map[string]map[int]string{homeHost + "/staging": {0: "ours", 1: "theirs", 2: "ours"}, otherHost: {1: "ours"}, homeHost + " theirs": {0: "theirs", 2: "theirs", 3: "theirs"}}
@@ -283,6 +290,8 @@ type theme struct {
 	often []int
 	// hasty is how often of a hundred somebody does something while a request is under way.
 	hasty int
+	// restored is how often of a hundred the API server is restored, or what it is restored to is taken, while a request is under way.
+	restored int
 	// hostile: there is a neighbour.
 	hostile bool
 }
@@ -293,6 +302,7 @@ var themes = []theme{
 	{name: "marks and grants", names: 4, often: []int{5, 12, 15, 15, 17, 18}},
 	{name: "in the middle of a call", names: 4, hasty: 25},
 	{name: "a crowd", names: 10, often: []int{0, 0, 0, 0, 5}},
+	{name: "an API server that is restored", names: 4, restored: 15},
 	{name: "a hostile neighbour", names: 4, hostile: true},
 }
 
@@ -371,6 +381,8 @@ func (h *history) random() float64 {
 func (h *history) step() {
 	h.observe()
 	switch kind := h.draw(1000); {
+	case h.theme.restored > 0 && h.isAsking() && h.chance(h.theme.restored):
+		h.restore()
 	case h.theme.hostile && h.chance(4):
 		h.neighbour()
 	case kind >= 925, h.theme.hasty > 0 && h.isAsking() && h.chance(h.theme.hasty):
@@ -513,7 +525,9 @@ func (h *history) machinery() bool {
 			continue
 		}
 		for _, kind := range simulatedKinds {
-			if i.seen[kind] < len(h.api.changes[kind]) && kind != h.blind {
+			if i.cutOff[kind] {
+				possible = append(possible, func() { h.say("%s lists every %s anew", i.name, kind); i.relist(kind) })
+			} else if i.seen[kind] < len(h.api.changes[kind]) && kind != h.blind {
 				possible = append(possible, func() { h.say("%s sees a change of a %s", i.name, kind); i.catchUp(kind) })
 			}
 		}
@@ -768,7 +782,9 @@ func (h *history) tenantOf(token string) string {
 
 // misfortune befalls the operator itself.
 func (h *history) misfortune() {
-	switch h.draw(4) {
+	switch h.draw(5) {
+	case 4:
+		h.restore()
 	case 0:
 		i := h.instances[h.draw(len(h.instances))]
 		kind := simulatedKinds[h.draw(len(simulatedKinds))]
@@ -799,6 +815,34 @@ func (h *history) misfortune() {
 		h.instances[0].paused = true
 		h.sleep(15 * time.Second)
 		h.launch()
+	}
+}
+
+// restore puts the API server back to what it had when it was last called. Nothing is known then of what the operator did since: what it told,
+// it may have to tell again.
+func (h *history) restore() {
+	if h.taken == nil {
+		taken := h.api.snapshot()
+		h.taken = &taken
+		h.say("a snapshot of the API server is taken")
+		return
+	}
+	h.say("the API server is restored from revision %d to %d", h.api.revision, h.taken.revision)
+	h.count("API server restored")
+	h.api.restore(*h.taken)
+	h.taken = nil
+	h.restores++
+	for _, i := range h.instances {
+		for _, kind := range simulatedKinds {
+			i.cutOff[kind] = true
+		}
+	}
+	clear(h.warningsOwed)
+	clear(h.released)
+	for _, seen := range h.sightings {
+		for n := range seen {
+			seen[n].deleting = false
+		}
 	}
 }
 
@@ -1098,6 +1142,10 @@ func (h *history) heal() {
 		h.kill(h.instances[0])
 	}
 	h.instances[0].paused = false
+	if h.restores > 0 { // whoever restores an API server restarts what runs on it
+		h.kill(h.instances[0])
+		h.launch()
+	}
 	for _, id := range slices.Sorted(maps.Keys(h.endJob)) {
 		h.endJob[id]()
 	}

@@ -72,6 +72,7 @@ var mutants = []mutant{
 	{"asking for permission takes from the time of the request", reporterDir + ".delivery.mayBeWritten", replace(`!d.clock.Stop()`, `false`), clientTest("TestPermissionTakesNoneOfTheTimeout")},
 	{"HTTP/2 repeats what acts", reporterDir + ".delivery.mayBeWritten", replace(`d.headed.Load()`, `false`), clientTest("TestHTTP2RepeatsNothingThatActs")},
 	{"the cache is believed about the resource", reconciler + ".current", always(`version == cached.ResourceVersion`), scene("TestDeletionIsJudgedAnewAfterTheLoginThatFollowsARefusal")},
+	{"a resource that is newer than the list counts as read", reconciler + ".current", replace(`version == cached.ResourceVersion`, `version == cached.ResourceVersion || order > 0`), scene("TestResourceThatTheRestoredAPIServerDoesNotHaveIsNoGround")},
 	{"claims that the cache does not show are ignored", deletion + ".currentClaims", remove(`for i := range s.newcomers {…}`), scene("TestClaimThatIsMadeWithinTheDelayCountsThoughTheCacheIsLate")},
 	{"another resource of the same name is taken for the deleted one", reconciler + ".readLive", never(`live.UID != uid`), scene("TestAnotherDeletedResourceOfTheSameNameIsNoGround")},
 	{"an endpoint from before the deletion is believed", deletion + ".confirm", replace(`d.Access.Confirm(ctx, rc, record.since)`, `d.Access.Confirm(ctx, rc, time.Time{})`), scene("TestWhatWasReadBeforeADeletionIsReadAgain")},
@@ -131,6 +132,13 @@ var mutants = []mutant{
 	{"patience begins with the deletion", record + ".unverified", replace(`r.unverifiedSince = now`, `r.unverifiedSince = r.since`), scene("TestPatienceWithUnverifiedClaimsBeginsWithTheFirst")},
 	{"there is patience with each claim by itself", record + ".unverified", always(`r.unverifiedSince.IsZero()`), scene("TestUnverifiedClaimsHoldADeletionForTenMinutesInAll")},
 	{"a successor gets no finalizer before the hand-over", deletion + ".handOver", never(`successor.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain`), scene("TestHeirIsHeldBeforeItInherits")},
+
+	// What histories alone are played for: what really came about, whatever the operator knows of it
+	{"a hand-over is told as a Retain", deletion + ".handOver", replace(`causeHandedOver`, `causeRetained`), simulation},
+	{"a release is not told where the watch is late", reconciler + ".connectionGone", replace(`r.leaveTrail(ctx, rc, true)`, `if !r.records.get(rc.UID).released { r.leaveTrail(ctx, rc, true) }`), simulation},
+	{"everybody may use an endpoint", accessor + ".endpointFor", replace(`if allowed {…}`, `if allowed || err == nil { return &endpoint, nil }`), simulation},
+	{"another namespace's claim is named", connectionDir + ".nameFor", never(`other.Namespace != reader.Namespace`), simulation},
+	{"the path of a URL is left out", reporterDir + ".parseBaseURL", replace(`strings.TrimSuffix(path.Clean("/"+base.Path), "/")`, `""`), simulation},
 
 	// Brakes
 	{"Retain of the resource is ignored", decisionDir + ".JudgeGrounds", never(`rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), tableTest("TestJudgeGrounds")},
