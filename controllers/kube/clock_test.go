@@ -23,7 +23,9 @@ func TestClockIsTheAPIServers(t *testing.T) {
 				var clock Clock
 				date := func() string { return time.Now().Add(skew).UTC().Format(http.TimeFormat) }
 				ask := func() {
-					_, _ = clock.Wrap(dated(func() string { return date() })).RoundTrip(httptest.NewRequest(http.MethodGet, "/", nil))
+					if _, err := clock.Wrap(dated(func() string { return date() })).RoundTrip(httptest.NewRequest(http.MethodGet, "/", nil)); err != nil {
+						t.Fatal(err)
+					}
 				}
 				<-time.After(700 * time.Millisecond)
 				ask()

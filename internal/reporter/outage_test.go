@@ -180,7 +180,8 @@ func TestListAloneFails(t *testing.T) {
 			}
 		}
 		check(1, true)
-		if err := c.Delete(t.Context(), ledgerID, permitted); !IsHeldBack(err) || err.(*Error).Detail() != "listing connections: 500 Internal Server Error" {
+		var held *Error
+		if err := c.Delete(t.Context(), ledgerID, permitted); !errors.As(err, &held) || !held.heldBack || held.Detail() != "listing connections: 500 Internal Server Error" {
 			t.Errorf("a DELETE that is not on trial gives %v", err)
 		}
 		if err := c.Delete(OnTrial(t.Context()), ledgerID, permitted); !IsUnavailable(err) || IsHeldBack(err) || c.Outage() == nil {
