@@ -35,7 +35,7 @@ type SecretReconciler struct {
 	Access *access.Accessor
 	Events events.EventRecorder
 
-	// refused are the UIDs of the Secrets of which an event has said that the API server refuses their release.
+	// refused has, by name, the UIDs of the Secrets of which an event has said that the API server refuses their release.
 	refused sync.Map
 }
 
@@ -81,9 +81,13 @@ func (r *SecretReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 
 // release takes our finalizer off. If the API server refuses it, an event says so, once: a Secret has no status.
 func (r *SecretReconciler) release(ctx context.Context, secret client.Object) (bool, error) {
+	key := client.ObjectKeyFromObject(secret)
 	dropped, err := kube.DropFinalizer(ctx, r.Client, secret, v1alpha1.InUseFinalizer)
+	if dropped {
+		r.refused.Delete(key)
+	}
 	if refusal := kube.RefusalOf(err); refusal != "" {
-		if _, said := r.refused.LoadOrStore(secret.GetUID(), true); !said {
+		if said, _ := r.refused.Swap(key, secret.GetUID()); said != secret.GetUID() {
 			r.Events.Eventf(secret, nil, corev1.EventTypeWarning, v1alpha1.ReasonFinalizerRemovalFailed, "Delete", "%s", refusedNote(refusal))
 		}
 	}
@@ -94,13 +98,18 @@ func (r *SecretReconciler) release(ctx context.Context, secret client.Object) (b
 func (r *SecretReconciler) releaseUnmarked(ctx context.Context, key types.NamespacedName) error {
 	var metadata metav1.PartialObjectMetadata
 	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	if err := r.Live.Get(ctx, key, &metadata); err != nil {
-		return client.IgnoreNotFound(err)
+	err := r.Live.Get(ctx, key, &metadata)
+	if apierrors.IsNotFound(err) {
+		r.refused.Delete(key) // nobody else works on it now
+		return nil
+	}
+	if err != nil {
+		return err
 	}
 	if metadata.Labels[v1alpha1.CredentialsLabel] == "true" {
 		return nil // marked again: its event is on the way
 	}
-	_, err := r.release(ctx, &metadata)
+	_, err = r.release(ctx, &metadata)
 	return err
 }
 

@@ -64,10 +64,7 @@ func (r *EndpointReconciler) ConnectionEvents() handler.TypedFuncs[*v1alpha1.Rep
 
 // SecretEvents wakes the reconciler for its Secrets, also when one vanishes: it may only have lost its label.
 func (r *SecretReconciler) SecretEvents() handler.TypedFuncs[*corev1.Secret, reconcile.Request] {
-	return ownEvents(func(secret *corev1.Secret, q kube.Queue) {
-		r.refused.Delete(secret.UID)
-		q.Add(kube.RequestFor(secret))
-	})
+	return ownEvents(func(secret *corev1.Secret, q kube.Queue) { q.Add(kube.RequestFor(secret)) })
 }
 
 // ConnectionEvents wakes the deleted Secrets of an endpoint that a connection no longer needs.

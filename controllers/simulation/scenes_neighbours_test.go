@@ -404,10 +404,13 @@ func (s *sizes) addStruct(where string, v reflect.Value) {
 	}
 }
 
-// memory is what an instance holds in maps and lists, by where they are.
-func (i *instance) memory() map[string]int {
+// memory is what the operator holds in maps and lists, by where they are, once all has come to rest.
+func (h *history) memory() map[string]int {
+	h.wait(30 * time.Minute)
+	h.delete(h.claim("a", "last", h.ids[5])) // what is left until others come goes
+	h.wait(30 * time.Minute)
 	s := sizes{map[string]int{}, map[visit]bool{}}
-	for _, c := range i.controllers {
+	for _, c := range h.instances[0].controllers {
 		s.add(c.Name, reflect.ValueOf(&c.Controller))
 		s.found[c.Name+" queue"] = len(c.queue.items)
 		s.found[c.Name+" failures"] = len(c.queue.failures)
@@ -494,10 +497,18 @@ func (h *history) forgetPast() {
 			h.api.versions[kind][key] = []version{{h.api.revision, time.Now(), object}}
 		}
 	}
-	h.notes, h.drawn = nil, nil
+	h.notes, h.drawn, h.refusedLogins, h.taken = nil, nil, nil, nil
 	clear(h.events)
 	clear(h.warned)
 	clear(h.warningsOwed)
+	clear(h.releases)
+	clear(h.sightings)
+	clear(h.refused)
+	clear(h.deletedFor)
+	clear(h.foundAbsent)
+	clear(h.heldSince)
+	clear(h.lines)
+	clear(h.released)
 	for _, r := range h.reporters {
 		r.ResetRequests()
 	}
@@ -514,9 +525,8 @@ func TestSoak(t *testing.T) {
 	var heap uint64
 	var goroutines int
 	measure := func(h *history) map[string]int {
-		h.wait(time.Hour)
+		found := h.memory()
 		h.forgetPast()
-		found := h.instances[0].memory()
 		runtime.GC()
 		runtime.GC()
 		var stats runtime.MemStats
@@ -561,16 +571,10 @@ func leavesNothingBehind(t *testing.T, seed uint64) {
 	scene(t, func(t *testing.T, h *history) {
 		h.source, h.tape, h.tracing = rand.New(rand.NewPCG(seed, 0)), nil, false
 		h.reporters["busy.test"] = &simulatedReporter{Reporter: h.homeReporter(), down: &response{503, http.Header{"Retry-After": {"600"}}, nil}}
-		memory := func() map[string]int {
-			h.wait(30 * time.Minute)
-			h.delete(h.claim("a", "last", h.ids[5])) // what is left until others come goes
-			h.wait(30 * time.Minute)
-			return h.instances[0].memory()
-		}
 		h.churn(1)
-		before := memory()
+		before := h.memory()
 		h.churn(10)
-		after := memory()
+		after := h.memory()
 		if len(before) < 20 {
 			t.Errorf("only %d maps and lists were found", len(before))
 		}

@@ -188,7 +188,7 @@ var mutants = []mutant{
 
 	{"a refused release of a connection is not told", reconciler + ".drop", never(`refusal != ""`), scene("TestRefusedReleaseOfAConnectionIsTold")},
 	{"a refused release of an endpoint is not told", protectionDir + ".EndpointReconciler.release", never(`refusal != "" && !held`), scene("TestRefusedReleaseOfWhatADeletionNeedsIsTold")},
-	{"a refused release of a Secret is told each time", secrets + ".release", replace(`!said`, `said || !said`), scene("TestRefusedReleaseOfWhatADeletionNeedsIsTold")},
+	{"a refused release of a Secret is told each time", secrets + ".release", always(`said != secret.GetUID()`), scene("TestRefusedReleaseOfWhatADeletionNeedsIsTold")},
 	{"a refused release of a RoleBinding is not told", protectionDir + ".RoleBindingReconciler.Reconcile", never(`refusal != ""`), unitTest(protectionDir, "TestRefusedReleaseOfARoleBindingIsTold")},
 	{"a conflict is told as a refusal", kubeDir + ".RefusalOf", replace(`http.StatusBadRequest`, `http.StatusBadRequest, http.StatusConflict`), unitTest(kubeDir, "TestRefusalOf")},
 	{"who else holds a resource is not told", reconciler + ".sayWhoElseHolds", always(`!held`), scene("TestEachOutcomeIsToldWhileOthersHoldTheResource")},
