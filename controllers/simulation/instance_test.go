@@ -76,8 +76,9 @@ type pass struct {
 	revision   int64 // of the API server then
 	// heard is when the pass last had an answer of Reporter or the Access Manager, or began.
 	heard time.Time
-	// restores is how often the API server had been restored then.
+	// restores is how often the API server had been restored then, and cutOff says that not all watches had shown that yet.
 	restores int
+	cutOff   bool
 	// rc is the ReporterConnection that the pass has read.
 	rc *v1alpha1.ReporterConnection
 	// looked says that the pass has asked Reporter to show the connection.
@@ -265,7 +266,7 @@ func tellerOf[T client.Object](ctx context.Context, h handler.TypedEventHandler[
 func (c *simulatedController) start(request reconcile.Request) {
 	c.queue.take(request)
 	c.busy++
-	p := &pass{controller: c, request: request, heard: time.Now(), revision: c.i.h.api.revision, restores: c.i.h.restores, seen: maps.Clone(c.i.seen), answers: map[string]int{}}
+	p := &pass{controller: c, request: request, heard: time.Now(), revision: c.i.h.api.revision, restores: c.i.h.restores, cutOff: len(c.i.cutOff) > 0, seen: maps.Clone(c.i.seen), answers: map[string]int{}}
 	c.i.h.latest = p
 	ctx := context.WithValue(log.IntoContext(context.Background(), logr.Discard()), passKey{}, p)
 	go func() {

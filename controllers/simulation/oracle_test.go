@@ -313,7 +313,7 @@ func revisionOf(object client.Object) int64 {
 
 // mayBeBehind says whether a pass acts on what was so before the API server was restored. Only what cannot be undone is asked for anew.
 func (h *history) mayBeBehind(p *pass) bool {
-	return p.restores < h.restores || len(p.controller.i.cutOff) > 0
+	return p.cutOff || p.restores < h.restores || len(p.controller.i.cutOff) > 0
 }
 
 // requested is the moment when the deletion of a resource was requested: the last time, where a restored API server has forgotten one.
