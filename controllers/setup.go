@@ -83,7 +83,7 @@ type Controller struct {
 }
 
 // endpointWorkers is how many ReporterEndpoints are checked at the same time, a few of each namespace. They do nothing but wait.
-const endpointWorkers = 512
+const endpointWorkers = 256
 
 // New returns the operator's controllers. It knows nothing of managers: Setup adds them to one.
 func New(env Environment, options Options) []Controller {
