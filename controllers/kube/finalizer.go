@@ -85,7 +85,11 @@ func RefusalOf(err error) string {
 		return ""
 	}
 	switch status.Status().Code {
-	case http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusInternalServerError: // the last where a webhook fails
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusUnprocessableEntity:
+	case http.StatusInternalServerError: // where a webhook fails, and for much that passes by itself
+		if !strings.Contains(status.Status().Message, "webhook") {
+			return ""
+		}
 	default:
 		return ""
 	}

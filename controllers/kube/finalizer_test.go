@@ -148,6 +148,8 @@ func TestRefusalOf(t *testing.T) {
 		"a conflict":                 {err: errConflict},
 		"of what is gone":            {err: errNotFound},
 		"an API server that is busy": {err: apierrors.NewTooManyRequests("later", 1)},
+		"an API server without etcd": {err: apierrors.NewInternalError(errors.New("etcdserver: no leader"))},
+		"an API server in trouble":   {err: apierrors.NewServerTimeout(schema.GroupResource{Resource: "secrets"}, "patch", 1)},
 		"no answer":                  {err: errors.New("connection refused")},
 		"an endless one":             {apierrors.NewBadRequest(strings.Repeat("é", 500)), strings.Repeat("é", 256) + "…"},
 	}
