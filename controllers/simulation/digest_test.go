@@ -23,6 +23,14 @@ type digester struct {
 	newer   map[string]uint64
 	visited map[visit]uint64
 	sum     *maphash.Hash
+	// held are the locks of what is read. They are held to the end, so that whoever is woken by the clock alone, and takes one before it
+	// writes, comes after the digest.
+	held []locker
+}
+
+type locker interface {
+	TryLock() bool
+	Unlock()
 }
 
 // visit is a pointer that was followed.
@@ -100,6 +108,9 @@ func (d *digester) value(v reflect.Value) {
 	case of == reflect.TypeFor[metav1.ObjectMeta]():
 		d.metadata(v)
 		return
+	case of == reflect.TypeFor[sync.Mutex](), of == reflect.TypeFor[sync.RWMutex]():
+		d.lock(v)
+		return
 	case isSkipped(of):
 		return
 	}
@@ -145,6 +156,22 @@ func (d *digester) value(v reflect.Value) {
 		d.number(v.Uint())
 	case reflect.Float32, reflect.Float64:
 		maphash.WriteComparable(d.sum, v.Float())
+	}
+}
+
+// lock takes a lock, unless the digest has come by before.
+func (d *digester) lock(v reflect.Value) {
+	if !v.CanAddr() {
+		return
+	}
+	if l := reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Interface().(locker); l.TryLock() {
+		d.held = append(d.held, l)
+	}
+}
+
+func (d *digester) unlock() {
+	for _, l := range d.held {
+		l.Unlock()
 	}
 }
 
@@ -228,6 +255,7 @@ func timeIn(v reflect.Value) time.Time {
 func (p *play) digest() uint64 {
 	h := p.history
 	d := newDigester(h.api)
+	defer d.unlock()
 	for _, kind := range simulatedKinds {
 		d.add(h.api.list(kind))
 	}
