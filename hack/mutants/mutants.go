@@ -138,7 +138,7 @@ var mutants = []mutant{
 	{"a release is not told where the watch is late", reconciler + ".connectionGone", replace(`r.leaveTrail(ctx, rc, true)`, `if !r.records.get(rc.UID).released { r.leaveTrail(ctx, rc, true) }`), simulation},
 	{"everybody may use an endpoint", accessor + ".endpointFor", replace(`if allowed {…}`, `if allowed || err == nil { return &endpoint, nil }`), simulation},
 	{"another namespace's claim is named", connectionDir + ".nameFor", never(`other.Namespace != reader.Namespace`), simulation},
-	{"the path of a URL is left out", reporterDir + ".parseBaseURL", replace(`strings.TrimSuffix(path.Clean("/"+base.Path), "/")`, `""`), simulation},
+	{"the path of a URL is left out", reporterDir + ".parseBaseURL", replace(`strings.TrimSuffix(path.Clean("/"+base.Path), "/")`, `strings.TrimSuffix(path.Clean("/"), "/")`), simulation},
 
 	// Brakes
 	{"Retain of the resource is ignored", decisionDir + ".JudgeGrounds", never(`rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain`), tableTest("TestJudgeGrounds")},
