@@ -75,11 +75,16 @@ type Target struct {
 // client.
 func (to Target) LogIn(ctx context.Context) (v1alpha1.ObservedIn, error) {
 	tenant, err := to.Client.Login(ctx)
+	return to.Place(tenant), err
+}
+
+// Place is where a request goes whose token is for a tenant.
+func (to Target) Place(tenant reporter.Tenant) v1alpha1.ObservedIn {
 	place := v1alpha1.ObservedIn{URL: to.Client.URL(), TenantID: tenant.ID}
 	if !tenant.Readable {
 		place.Credentials = to.credentials
 	}
-	return place, err
+	return place
 }
 
 // Target returns how a connection is reached, as the caches have it.

@@ -209,7 +209,7 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 		}
 	}
 	attempt = decision.Attempt{Seen: seenIn != nil, SeenHere: seenIn != nil, SentBefore: d.records.get(d.rc.UID).sent, ConfigName: d.rc.ConfigName()}
-	deleted := d.to.Client.Delete(ctx, d.rc.ConnectionID(), func(ctx context.Context) error { return d.permit(ctx, place) })
+	deleted := d.to.Client.Delete(ctx, d.rc.ConnectionID(), func(ctx context.Context, tenant reporter.Tenant) error { return d.permit(ctx, place, tenant) })
 	var answer *reporter.Error
 	if deleted != nil && !errors.As(deleted, &answer) {
 		return attempt, false, deleted
@@ -226,8 +226,12 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 	return attempt, reporter.IsTokenRefused(deleted), nil
 }
 
-// permit is asked right before a DELETE is sent. Its error is that of the API server, or a *notPermittedError.
-func (d *deletion) permit(ctx context.Context, place v1alpha1.ObservedIn) error {
+// permit is asked right before a DELETE is sent to a place, with the tenant of its token. Its error is that of the API server, or a
+// *notPermittedError.
+func (d *deletion) permit(ctx context.Context, place v1alpha1.ObservedIn, tenant reporter.Tenant) error {
+	if d.to.Place(tenant) != place { // the token was renewed after all else was judged, for another tenant
+		return &notPermittedError{confirmation{verdict: decision.GroundsVerdict{Step: decision.StepNone}}}
+	}
 	confirmed := d.confirm(ctx, &place)
 	switch {
 	case confirmed.err != nil:

@@ -504,7 +504,7 @@ func (h *history) tenantsOf(rc *v1alpha1.ReporterConnection) []string {
 		for _, name := range secretsOf(endpoint) {
 			for _, v := range h.api.versions[secretKind][client.ObjectKey{Namespace: endpoint.Namespace, Name: name}] {
 				if secret, is := v.object.(*corev1.Secret); is {
-					tenants = append(tenants, tenantsByClient[string(secret.Data["clientId"])], h.tenantOf(string(secret.Data["token"])))
+					tenants = append(tenants, h.clients[string(secret.Data["clientId"])], h.tenantOf(string(secret.Data["token"])))
 				}
 			}
 		}

@@ -99,12 +99,31 @@ func TestTenantIsLookedAtAgainAfterTheConfirmingGET(t *testing.T) {
 		h.delete(deleted)
 		h.settle()
 		expect(t, "DELETEs", h.counts["DELETE sent"], 1)
-		h.manager.AddClient("ours", "secret", "theirs") // the new token that the GET needs is for another tenant
-		h.manager.RevokeTokens()
+		h.moveClient("ours", "theirs") // the new token that the GET needs is for another tenant
 		h.hold = nil
 		h.wait(time.Minute)
 		expect(t, "the resource", h.reason(deleted), "AbsenceUnverified")
 		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+	})
+}
+
+func TestDeletionIsNotSentToAnotherTenantThanItWasJudgedFor(t *testing.T) {
+	sceneWith(t, withAccessManager, func(t *testing.T, h *history) {
+		h.homeReporter().Add(reportertest.Connection{ID: h.ids[5], ConfigName: "db-5", Tenant: "theirs", CreatedAt: h.began})
+		h.home[h.ids[5]] = homeHost
+		h.changeSecret(defaultSecretOfB, h.giveTo("theirs"))
+		heir := h.claim("b", "heir", h.ids[5])
+		h.settle()
+		expect(t, "the heir", h.reason(heir), "Available")
+		h.hold = func(c *call) bool { return isCall(c, http.MethodGet, h.ids[5]) }
+		deleted := h.claim("a", "deleted", h.ids[5])
+		h.delete(deleted)
+		h.settle() // it has logged in, and looks whether the connection is there
+		h.moveClient("ours", "theirs")
+		h.hold = nil
+		h.wait(time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[5]), true)
 	})
 }
 

@@ -86,6 +86,7 @@ type history struct {
 	theme     theme
 	reporters map[string]*simulatedReporter
 	manager   *reportertest.AccessManager
+	clients   map[string]string // whose connections each client of the Access Manager sees
 	ids       []string
 	home      map[string]string // by connection: the host of the Reporter that has it
 	endJob    map[string]func()
@@ -198,7 +199,8 @@ func (h *history) set() {
 			h.allowTokens(r)
 		}
 	}
-	for client, tenant := range tenantsByClient {
+	h.clients = maps.Clone(tenantsByClient)
+	for client, tenant := range h.clients {
 		h.manager.AddClient(client, "secret", tenant)
 	}
 	h.manager.SetTokenLife([]time.Duration{time.Hour, 2 * time.Minute}[h.draw(2)])
@@ -227,7 +229,7 @@ func (h *history) must(err error) {
 	}
 }
 
-// tenantsByClient are whose connections the clients of the Access Manager see, and the bearer tokens that are named after them.
+// tenantsByClient are whose connections the clients of the Access Manager see at first, and the bearer tokens that are named after them.
 var tenantsByClient = map[string]string{"ours": "ours", "ours-too": "ours", "theirs": "theirs"}
 
 func (h *history) allowTokens(r *simulatedReporter) {
@@ -243,6 +245,13 @@ func (h *history) tokenFor(client string) string {
 	}
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(`{"alg":"none"}`)) + "." + encode([]byte(`{"tenantId":"`+tenantsByClient[client]+`","sub":"`+client+`"}`)) + ".x"
+}
+
+// moveClient gives a client of the Access Manager to another tenant, and has its tokens no longer accepted.
+func (h *history) moveClient(client, tenant string) {
+	h.clients[client] = tenant
+	h.manager.AddClient(client, "secret", tenant)
+	h.manager.RevokeTokens()
 }
 
 // enrich makes the world one in which more can happen than in that of a scene: connections of the same id live behind another path of the

@@ -20,8 +20,8 @@ const sendWithin = 10 * time.Second
 // what was asked are IsNameTaken and IsInvalid. MayHaveActed says that the connection may be there all the same, or come to be: Reporter
 // carries out what its client has given up. It is false where the request was not sent, or Reporter itself refused it.
 //
-// permit is called as by Delete, with the tenant of the very token that is sent. Nothing is sent later than 10 seconds after it was called.
-func (c *Client) Create(ctx context.Context, productName string, settings Settings, permit func(context.Context, Tenant) error) (*Connection, error) {
+// Nothing is sent later than 10 seconds after permit was called.
+func (c *Client) Create(ctx context.Context, productName string, settings Settings, permit Permit) (*Connection, error) {
 	r := request{method: http.MethodPost, path: connectionsPath, productName: productName, permit: permit, sendWithin: sendWithin}
 	if !productNames.MatchString(productName) {
 		return nil, c.invalid(r, "productName")
@@ -41,10 +41,8 @@ func (c *Client) Create(ctx context.Context, productName string, settings Settin
 // Update changes what is given of a connection, and returns all of it as it is then, for the answer 200 alone. Reporter reads the
 // connection, changes it and writes it back as a whole: of two changes at the same time one is lost, though both are answered with 200.
 // The errors that follow from what was asked are IsNotFound, IsJobInProgress, IsNameTaken and IsInvalid; MayHaveActed is as of Create.
-//
-// permit is called as by Delete.
-func (c *Client) Update(ctx context.Context, id string, settings Settings, permit func(context.Context) error) (*Connection, error) {
-	r := request{method: http.MethodPatch, permit: func(ctx context.Context, _ Tenant) error { return permit(ctx) }}
+func (c *Client) Update(ctx context.Context, id string, settings Settings, permit Permit) (*Connection, error) {
+	r := request{method: http.MethodPatch, permit: permit}
 	var err error
 	if r.path, err = c.connectionPath(r.method, id); err != nil {
 		return nil, err

@@ -32,13 +32,10 @@ func settings() reporter.Settings {
 	}
 }
 
-// permittedFor is permitted for a Create.
-func permittedFor(context.Context, reporter.Tenant) error { return nil }
-
 // changes are the calls that change something, about ledgerID where they are about a connection that is there.
 var changes = []call{
 	{"Create", "POST", listPath, "", func(ctx context.Context, c *reporter.Client) error {
-		connection, err := c.Create(ctx, "billing", settings(), permittedFor)
+		connection, err := c.Create(ctx, "billing", settings(), permitted)
 		if (connection == nil) != (err != nil) {
 			return errors.New("Create must return either a connection or an error")
 		}
@@ -76,7 +73,7 @@ func TestCreate(t *testing.T) {
 	r, server := serve(t)
 	c := clientOf(t, server.URL, "a.b-c")
 	r.AllowToken("a.b-c", "")
-	created, err := c.Create(t.Context(), "Billing", settings(), permittedFor)
+	created, err := c.Create(t.Context(), "Billing", settings(), permitted)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +276,7 @@ func TestReportersRefusals(t *testing.T) {
 		lacking.Host, lacking.UserName = nil, nil
 		odd.SSL = &reporter.SSL{Mode: "verify-full"}
 		for want, refused := range map[string]reporter.Settings{"NameTaken ": taken, "Invalid host, userName": lacking, "Invalid ssl.ca": odd} {
-			_, err := c.Create(t.Context(), "billing", refused, permittedFor)
+			_, err := c.Create(t.Context(), "billing", refused, permitted)
 			var e *reporter.Error
 			if !errors.As(err, &e) || kindOf(err)+" "+e.Fields != want || reporter.MayHaveActed(err) {
 				t.Errorf("problem+json %t: got %v, not %s", problemJSON, err, want)
@@ -321,7 +318,7 @@ func TestCreateBelievesNoOtherBody(t *testing.T) {
 	} {
 		r, server := serve(t)
 		r.Inject(reportertest.Fault{Do: reportertest.Answer(test.status, http.Header{"Content-Type": {test.contentType}}, test.body)})
-		created, err := clientOf(t, server.URL, "").Create(t.Context(), "billing", settings(), permittedFor)
+		created, err := clientOf(t, server.URL, "").Create(t.Context(), "billing", settings(), permitted)
 		if created != nil || kindOf(err) != "" || !reporter.MayHaveActed(err) {
 			t.Errorf("%s: got %+v, %v", name, created, err)
 		}
@@ -402,7 +399,7 @@ func TestLateCreation(t *testing.T) {
 	release := make(chan struct{})
 	r.Inject(reportertest.Fault{Method: "POST", Do: reportertest.ActAfter(func() { <-release })})
 	c := poolClient(t, newPool(), reporter.Config{BaseURL: server.URL, Timeout: 50 * time.Millisecond})
-	_, err := c.Create(t.Context(), "billing", settings(), permittedFor)
+	_, err := c.Create(t.Context(), "billing", settings(), permitted)
 	if !reporter.IsUnavailable(err) || !reporter.MayHaveActed(err) || len(r.Connections()) != 1 {
 		t.Errorf("it gives %v, with %d connections", err, len(r.Connections()))
 	}
@@ -424,7 +421,7 @@ func TestLostCreationsAreFoundByTheirMark(t *testing.T) {
 		s := settings()
 		s.ConfigName = new(fmt.Sprintf("billing-%d", i))
 		s.Metadata["owner"] = json.RawMessage(`"` + mark + `"`)
-		created, err := c.Create(t.Context(), "billing", s, permittedFor)
+		created, err := c.Create(t.Context(), "billing", s, permitted)
 		if err != nil {
 			lost++
 			if created != nil || !reporter.MayHaveActed(err) {
@@ -475,14 +472,14 @@ func TestChangesThatAreNotSent(t *testing.T) {
 	if _, err := c.Create(t.Context(), "billing", settings(), func(context.Context, reporter.Tenant) error { return refusal }); err != refusal { //nolint:errorlint // this very one
 		t.Errorf("Create without permission gives %v", err)
 	}
-	if _, err := c.Update(t.Context(), ledgerID, settings(), func(context.Context) error { return refusal }); err != refusal { //nolint:errorlint // likewise
+	if _, err := c.Update(t.Context(), ledgerID, settings(), func(context.Context, reporter.Tenant) error { return refusal }); err != refusal { //nolint:errorlint // likewise
 		t.Errorf("Update without permission gives %v", err)
 	}
 	if _, err := c.Update(t.Context(), strings.ToUpper(ledgerID), settings(), permitted); kindOf(err) != "InvalidID" {
 		t.Errorf("Update of a sloppy id gives %v", err)
 	}
 	for _, product := range []string{"", " ", "a b", "billing\r\nX-Evil: 1", "b\u00fcro", "a.b", strings.Repeat("p", 101)} {
-		_, err := c.Create(t.Context(), product, settings(), permittedFor)
+		_, err := c.Create(t.Context(), product, settings(), permitted)
 		expectError(t, err, "Invalid", "POST "+listPath+": the value cannot be sent; nothing was sent: productName")
 	}
 	for field, change := range map[string]func(*reporter.Settings){
@@ -495,7 +492,7 @@ func TestChangesThatAreNotSent(t *testing.T) {
 	} {
 		odd := settings()
 		change(&odd)
-		_, err := c.Create(t.Context(), "billing", odd, permittedFor)
+		_, err := c.Create(t.Context(), "billing", odd, permitted)
 		expectError(t, err, "Invalid", "POST "+listPath+": the value cannot be sent; nothing was sent: "+field)
 		_, err = c.Update(t.Context(), ledgerID, odd, permitted)
 		expectError(t, err, "Invalid", "PATCH "+ledgerPath+": the value cannot be sent; nothing was sent: "+field)

@@ -110,15 +110,17 @@ func (c *Client) Get(ctx context.Context, id string) (*Connection, error) {
 	return answer.connection(&shown), nil
 }
 
+// Permit says whether a request that acts may be sent, which is not repeated inside the call: what was permitted once may not be any more.
+// It is called when nothing holds the request back and there is a connection for it, right before it is written, with the tenant of the
+// very token that goes with it: others may have renewed that since a Login. If it returns an error, nothing is sent, and the call returns
+// that error as it is.
+type Permit func(context.Context, Tenant) error
+
 // Delete soft-deletes a connection, which is final. It returns nil for the answer 204 alone. Reporter answers IsNotFound also
-// for what it keeps but will not delete: ask Get before believing it.
-//
-// permit is called right before the request is sent, when there is a token and nothing holds the request back any more. If it returns
-// an error, nothing is sent and that error is returned as it is. No request is ever repeated inside a call: what was permitted once may
-// not be any more. IsTokenRefused says that a new call, with a new token, may fare better.
-func (c *Client) Delete(ctx context.Context, id string, permit func(context.Context) error) error {
-	r := request{method: http.MethodDelete, permit: func(ctx context.Context, _ Tenant) error { return permit(ctx) }}
-	answer, err := c.callConnection(ctx, r, id)
+// for what it keeps but will not delete: ask Get before believing it. IsTokenRefused says that a new call, with a new token, may fare
+// better.
+func (c *Client) Delete(ctx context.Context, id string, permit Permit) error {
+	answer, err := c.callConnection(ctx, request{method: http.MethodDelete, permit: permit}, id)
 	if err != nil {
 		return err
 	}

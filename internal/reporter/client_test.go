@@ -46,7 +46,7 @@ func newPool() *reporter.Pool {
 var users atomic.Int64
 
 // permitted is the permission of a test that is about something else.
-func permitted(context.Context) error { return nil }
+func permitted(context.Context, reporter.Tenant) error { return nil }
 
 // clientOf returns a client that shares nothing with any other.
 func clientOf(t *testing.T, url, token string) *reporter.Client {

@@ -73,7 +73,11 @@ func (d *delivery) mayBeWritten(ctx context.Context) bool {
 	if d.request.permit == nil {
 		return true
 	}
-	if d.repeated = d.headed.Load(); d.repeated || !d.clock.Stop() {
+	if d.repeated = d.headed.Load(); d.repeated {
+		return false
+	}
+	if !d.clock.Stop() {
+		d.expired.Store(true) // the clock is about to say so itself
 		return false
 	}
 	used := time.Since(d.since)

@@ -105,7 +105,7 @@ func TestHeldBack(t *testing.T) {
 		s.answer = refusing
 		_, _ = c.Get(t.Context(), "019996b9-174d-7a23-9f87-f7336d5ad98c")
 		s.sent = nil
-		err := c.Delete(t.Context(), ledgerID, func(context.Context) error {
+		err := c.Delete(t.Context(), ledgerID, func(context.Context, Tenant) error {
 			t.Error("permission is asked for what is held back")
 			return nil
 		})

@@ -32,7 +32,7 @@ func TestDeleteWithoutPermission(t *testing.T) {
 	r, _, c := newRealm(t)
 	refusal := fmt.Errorf("asking: %w", errNotPermitted)
 	for range 2 * maxConnections {
-		err := c.Delete(t.Context(), ledgerID, func(context.Context) error { return refusal })
+		err := c.Delete(t.Context(), ledgerID, func(context.Context, Tenant) error { return refusal })
 		if err != refusal || !errors.Is(err, errNotPermitted) || MayHaveActed(err) || IsUnavailable(err) { //nolint:errorlint // this very one
 			t.Fatalf("it gives %v", err)
 		}
@@ -40,7 +40,7 @@ func TestDeleteWithoutPermission(t *testing.T) {
 	if n := len(r.Requests()); n != 0 || c.pace.allowance.underWay != 0 || len(c.slots) != 0 || c.Outage() != nil {
 		t.Errorf("Reporter got %d requests, %d are counted as under way, %d hold a slot, the breaker says %v", n, c.pace.allowance.underWay, len(c.slots), c.Outage())
 	}
-	if err := c.Delete(t.Context(), "ledger-db", func(context.Context) error { return refusal }); !IsInvalidID(err) {
+	if err := c.Delete(t.Context(), "ledger-db", func(context.Context, Tenant) error { return refusal }); !IsInvalidID(err) {
 		t.Errorf("permission is asked for what is never sent: %v", err)
 	}
 }
@@ -64,7 +64,7 @@ func TestPermissionIsTheLastThing(t *testing.T) {
 		var permitted time.Time
 		deleted := make(chan error, 1)
 		go func() {
-			deleted <- c.Delete(ctx, ledgerID, func(ctx context.Context) error {
+			deleted <- c.Delete(ctx, ledgerID, func(ctx context.Context, _ Tenant) error {
 				if ctx.Value(key{}) != "of the caller" {
 					t.Error("permission is asked for with another context")
 				}
@@ -100,7 +100,7 @@ func TestPermissionTakesNoneOfTheTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, c := newRealm(t)
 		c.timeout = 10 * time.Second
-		err := c.Delete(t.Context(), ledgerID, func(context.Context) error {
+		err := c.Delete(t.Context(), ledgerID, func(context.Context, Tenant) error {
 			<-time.After(time.Minute)
 			return nil
 		})
@@ -127,7 +127,7 @@ func TestNoPermissionForWhatIsHeld(t *testing.T) {
 		}
 		hold(c)
 		asked := 0
-		permit := func(context.Context) error {
+		permit := func(context.Context, Tenant) error {
 			asked++
 			return nil
 		}
@@ -135,7 +135,7 @@ func TestNoPermissionForWhatIsHeld(t *testing.T) {
 			t.Errorf("%s: it gives %v, and permission is asked for %d times", name, err, asked)
 		}
 		// Who is in a hurry is not held, but needs permission.
-		if err := c.Delete(WithUrgency(t.Context()), ledgerID, func(context.Context) error { return errNotPermitted }); !errors.Is(err, errNotPermitted) {
+		if err := c.Delete(WithUrgency(t.Context()), ledgerID, func(context.Context, Tenant) error { return errNotPermitted }); !errors.Is(err, errNotPermitted) {
 			t.Errorf("%s, with urgency, without permission: it gives %v", name, err)
 		}
 		if err := c.Delete(WithUrgency(t.Context()), ledgerID, permit); err != nil || asked != 1 {
@@ -262,7 +262,7 @@ func TestHTTP2RepeatsNothingThatActs(t *testing.T) {
 	for name, act := range map[string]func(*Client) error{
 		"DELETE": func(c *Client) error { return c.Delete(t.Context(), ledgerID, permitted) },
 		"POST": func(c *Client) error {
-			_, err := c.Create(t.Context(), "billing", Settings{}, func(context.Context, Tenant) error { return nil })
+			_, err := c.Create(t.Context(), "billing", Settings{}, permitted)
 			return err
 		},
 		"PATCH": func(c *Client) error {
@@ -362,7 +362,7 @@ func TestPermissionIsAskedForAfterTheHandshake(t *testing.T) {
 				<-time.After(100 * time.Millisecond) // in which there is time to ask
 				shaken.Store(true)
 			}, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-			err := c.Delete(t.Context(), ledgerID, func(context.Context) error {
+			err := c.Delete(t.Context(), ledgerID, func(context.Context, Tenant) error {
 				if !shaken.Load() {
 					t.Error("permission is asked for before the handshake")
 				}
@@ -402,7 +402,7 @@ func TestNothingIsWrittenWithoutPermission(t *testing.T) {
 			}()
 			<-started
 			for range 100 {
-				if err := c.Delete(t.Context(), ledgerID, func(context.Context) error { return errNotPermitted }); !errors.Is(err, errNotPermitted) || MayHaveActed(err) {
+				if err := c.Delete(t.Context(), ledgerID, func(context.Context, Tenant) error { return errNotPermitted }); !errors.Is(err, errNotPermitted) || MayHaveActed(err) {
 					t.Fatalf("it gives %v", err)
 				}
 			}

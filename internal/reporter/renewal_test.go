@@ -18,7 +18,7 @@ import (
 const ledgerID = "019996b8-f3d1-7d2b-a192-6e91464d82fc"
 
 // permitted is the permission of a test that is about something else.
-func permitted(context.Context) error { return nil }
+func permitted(context.Context, Tenant) error { return nil }
 
 // direct sends to a handler without a network, so that time can stand still meanwhile.
 type direct struct{ http.Handler }

@@ -245,7 +245,7 @@ func TestRefusedTokenOfADelete(t *testing.T) {
 	}
 	r.manager.RevokeTokens()
 	asked := 0
-	permit := func(context.Context) error {
+	permit := func(context.Context, reporter.Tenant) error {
 		asked++
 		return nil
 	}

@@ -57,9 +57,8 @@ type request struct {
 	probe bool
 	// aside says that what comes of the request says nothing of whether the server answers, and how many requests it takes.
 	aside bool
-	// permit is called right before the request is sent, with the tenant of its token, unless it is nil. Its error keeps the request
-	// from being sent. What needs permission acts.
-	permit func(context.Context, Tenant) error
+	// permit is nil for what does not act.
+	permit Permit
 	// sendWithin bounds the time from then to the last byte of the request, if it is not 0.
 	sendWithin time.Duration
 }
@@ -137,60 +136,65 @@ func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 // exchange sends the request, reads the answer, and reports to the breaker whether there was one. The error is that of permit, or an *Error
 // that says that there is no answer.
 func (t *transport) exchange(ctx context.Context, r request, httpRequest *http.Request, path string) (*answer, error) {
-	outage := t.outage
-	if r.aside {
-		outage = nil
-	}
 	d := &delivery{request: r, timeout: t.timeout}
 	traced := d.begin(ctx)
 	defer d.end()
-	noAnswer := func(err error) error {
-		if d.refusal != nil {
-			return d.refusal
-		}
-		e := &Error{Method: r.method, Path: path, kind: kindUnavailable, mayHaveActed: d.begun}
-		var timeout net.Error
-		switch {
-		case ctx.Err() != nil: // it was not given the time to answer, which says nothing of the server
-			e.Err = ctx.Err()
-			return e
-		case d.repeated:
-			e.Err = errNotBegun
-			return e
-		case d.late.Load():
-			e.within, e.Err = r.sendWithin, errNotSent
-		case d.expired.Load():
-			e.within, e.Err = t.timeout, t.cause(context.DeadlineExceeded)
-		case errors.As(err, &timeout) && timeout.Timeout():
-			e.within, e.Err = t.timeout, t.cause(err)
-		case errors.Is(err, errAddressRefused):
-			e.kind, e.Err = kindNotAllowed, t.cause(err)
-		default:
-			e.Err = t.cause(err)
-		}
-		if e.kind == kindUnavailable {
-			outage.begin(e, d.since, r.probe)
-		}
-		return e
-	}
 	response, err := t.roundTripper.RoundTrip(httpRequest.WithContext(traced))
 	if err != nil {
-		return nil, noAnswer(err)
+		return nil, t.noAnswer(ctx, d, path, err)
 	}
 	defer response.Body.Close()
 	bound := cmp.Or(r.maxBody, maxBody)
 	body, err := io.ReadAll(io.LimitReader(response.Body, bound+1))
 	if err != nil {
-		return nil, noAnswer(err)
+		return nil, t.noAnswer(ctx, d, path, err)
 	}
 	switch {
 	case response.StatusCode < http.StatusInternalServerError:
-		outage.end(time.Now(), r.probe)
+		t.breakerOf(r).end(time.Now(), r.probe)
 	case !r.probe:
-		outage.fail()
+		t.breakerOf(r).fail()
 	}
 	return &answer{method: r.method, path: path, token: r.token, secrets: append([]string{r.token}, r.secrets...), acts: r.permit != nil, maxBody: bound,
 		status: response.StatusCode, header: response.Header, body: body, received: time.Now()}, nil
+}
+
+// breakerOf returns the breaker that learns from a request, nil if none does.
+func (t *transport) breakerOf(r request) *outage {
+	if r.aside {
+		return nil
+	}
+	return t.outage
+}
+
+// noAnswer returns why there is no answer, and reports it to the breaker if that says something of the server.
+func (t *transport) noAnswer(ctx context.Context, d *delivery, path string, err error) error {
+	if d.refusal != nil {
+		return d.refusal
+	}
+	e := &Error{Method: d.request.method, Path: path, kind: kindUnavailable, mayHaveActed: d.begun}
+	var timeout net.Error
+	switch {
+	case ctx.Err() != nil: // it was not given the time to answer
+		e.Err = ctx.Err()
+		return e
+	case d.repeated:
+		e.Err = errNotBegun
+		return e
+	case d.late.Load():
+		e.within, e.Err = d.request.sendWithin, errNotSent
+	case d.expired.Load():
+		e.within, e.Err = t.timeout, t.cause(context.DeadlineExceeded)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		e.within, e.Err = t.timeout, t.cause(err)
+	case errors.Is(err, errAddressRefused):
+		e.kind, e.Err = kindNotAllowed, t.cause(err)
+		return e
+	default:
+		e.Err = t.cause(err)
+	}
+	t.breakerOf(d.request).begin(e, d.since, d.request.probe)
+	return e
 }
 
 var (

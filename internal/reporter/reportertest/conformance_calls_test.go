@@ -26,7 +26,7 @@ func (s *suite) calls(t *testing.T) {
 	if err != nil {
 		t.Fatalf("reading the tenant of the token: %v", err)
 	}
-	permitted := func(context.Context) error { return nil }
+	permitted := func(context.Context, reporter.Tenant) error { return nil }
 	create := func(t *testing.T, c *reporter.Client, settings reporter.Settings) (created *reporter.Connection, err error) {
 		t.Helper()
 		err = patiently(func() error {
