@@ -93,8 +93,9 @@ func judgeBrakes(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEnd
 	if endpoint.Spec.Suspend {
 		return BlockFor(v1alpha1.ReasonSuspended, fmt.Sprintf("%q", endpoint.Name), 0), true
 	}
-	if endpoint.Spec.DeletionDelay != nil {
-		due := rc.DeletionTimestamp.Add(endpoint.Spec.DeletionDelay.Duration)
+	// No delay is none where the time is known to a second only, and a deletion seems to be yet to come.
+	if delay := endpoint.Spec.DeletionDelay; delay != nil && delay.Duration > 0 {
+		due := rc.DeletionTimestamp.Add(delay.Duration)
 		if wait := due.Sub(now); wait > 0 {
 			return BlockFor(v1alpha1.ReasonDeletionDelayed, fmt.Sprintf("%s (spec.deletionDelay of ReporterEndpoint %q)",
 				due.UTC().Format(time.RFC3339), endpoint.Name), wait), true

@@ -44,6 +44,7 @@ func TestJudgeGrounds(t *testing.T) {
 	delays := endpoint(func(spec *v1alpha1.ReporterEndpointSpec) {
 		spec.DeletionDelay = &metav1.Duration{Duration: 30 * time.Second}
 	})
+	hurries := endpoint(func(spec *v1alpha1.ReporterEndpointSpec) { spec.DeletionDelay = &metav1.Duration{} })
 	missing := Outcome{Reason: "EndpointNotFound", Detail: "create it"}
 	successor, other := claimBy(Successor, "heir", "Delete"), claimBy(ClaimsNothing, "other", "Delete")
 
@@ -68,6 +69,7 @@ func TestJudgeGrounds(t *testing.T) {
 		"suspended":                           {grounds: Grounds{Endpoint: suspended, Claims: []Claim{successor}}, reason: "Suspended", says: `"default"`, retryIn: 10 * time.Minute},
 		"delayed":                             {grounds: Grounds{Endpoint: delays, Claims: []Claim{successor}}, after: 10 * time.Second, reason: "DeletionDelayed", says: "2026-01-01T13:00:30Z", retryIn: 20 * time.Second},
 		"no longer delayed":                   {grounds: Grounds{Endpoint: delays}, after: 30 * time.Second, step: StepDelete},
+		"not delayed, by a clock behind":      {grounds: Grounds{Endpoint: hurries}, after: -time.Second, step: StepDelete},
 		"another claims it":                   {grounds: Grounds{Endpoint: plain, Claims: []Claim{other, successor}}, step: StepHandOver, says: "heir"},
 		"another claims it, no endpoint":      {grounds: Grounds{Obstacle: missing, Claims: []Claim{successor}}, step: StepHandOver, says: "heir"},
 		"one that deletes it is preferred":    {grounds: Grounds{Endpoint: plain, Claims: []Claim{claimBy(Successor, "keeps", "Retain"), successor, claimBy(Successor, "keeps too", "Retain")}}, step: StepHandOver, says: "heir"},

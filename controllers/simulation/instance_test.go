@@ -105,7 +105,8 @@ func newInstance(h *history, name string) *instance {
 				h.requestedChecks = append(h.requestedChecks, requestedCheck{i, endpoint})
 			}
 		},
-		GoOn: i.goOn,
+		GoOn:       i.goOn,
+		ServerTime: func() time.Time { return time.Now().Add(-time.Second) }, // it may be that far behind
 		Abort: func(reason error) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
@@ -114,7 +115,7 @@ func newInstance(h *history, name string) *instance {
 	}
 	options := controllers.Options{MaxConcurrentReconciles: 8, CheckInterval: time.Hour, Network: reporter.Network{InPlace: network{i}, GoOn: i.goOn}}
 	for _, wired := range controllers.New(env, options) {
-		c := &simulatedController{Controller: wired, i: i, untold: map[string][]func(){}, queue: newSimulatedQueue(h)}
+		c := &simulatedController{Controller: wired, i: i, untold: map[string][]func(){}, queue: newSimulatedQueue(h, wired.RateLimiter)}
 		if wired.OnQueue != nil {
 			wired.OnQueue(c.queue)
 		}
@@ -312,10 +313,10 @@ func (f finished) settle() {
 type simulatedQueue struct {
 	workqueue.TypedRateLimitingInterface[reconcile.Request] // nil: nobody calls the rest
 
-	h        *history
-	items    map[reconcile.Request]*queued
-	busy     map[reconcile.Request]bool
-	failures map[reconcile.Request]int
+	h       *history
+	items   map[reconcile.Request]*queued
+	busy    map[reconcile.Request]bool
+	limiter *kube.RateLimiter
 }
 
 type queued struct {
@@ -323,8 +324,8 @@ type queued struct {
 	turn  int       // of all that happened: what came in the same moment is in the order of the names
 }
 
-func newSimulatedQueue(h *history) *simulatedQueue {
-	return &simulatedQueue{h: h, items: map[reconcile.Request]*queued{}, busy: map[reconcile.Request]bool{}, failures: map[reconcile.Request]int{}}
+func newSimulatedQueue(h *history, limiter *kube.RateLimiter) *simulatedQueue {
+	return &simulatedQueue{h: h, limiter: limiter, items: map[reconcile.Request]*queued{}, busy: map[reconcile.Request]bool{}}
 }
 
 var _ priorityqueue.PriorityQueue[reconcile.Request] = &simulatedQueue{}
@@ -335,8 +336,7 @@ func (q *simulatedQueue) AddWithOpts(o priorityqueue.AddOpts, requests ...reconc
 	for _, request := range requests {
 		after := o.After
 		if o.RateLimited {
-			backoff := min(5*time.Millisecond<<min(q.failures[request], 30), 1000*time.Second)
-			q.failures[request]++
+			backoff := q.limiter.When(request)
 			if after == 0 || backoff < after {
 				after = backoff
 			}
@@ -370,7 +370,7 @@ func (q *simulatedQueue) AddRateLimited(request reconcile.Request) {
 func (q *simulatedQueue) GetWithPriority() (reconcile.Request, int, bool) {
 	panic("the scheduler takes")
 }
-func (q *simulatedQueue) Forget(request reconcile.Request) { delete(q.failures, request) }
+func (q *simulatedQueue) Forget(request reconcile.Request) { q.limiter.Forget(request) }
 func (q *simulatedQueue) Done(request reconcile.Request)   { delete(q.busy, request) }
 
 func (q *simulatedQueue) take(request reconcile.Request) {
