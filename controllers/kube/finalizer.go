@@ -54,11 +54,12 @@ func DropFinalizer(ctx context.Context, c client.Client, object client.Object, f
 func DropFinalizerRetrying[T client.Object](ctx context.Context, c client.Client, live client.Reader, object T, finalizer string,
 	prepare func(T) error) (dropped bool, err error) {
 	current := object.DeepCopyObject().(T)
-	err = retry.RetryOnConflict(conflictBackoff, func() error {
+	attempt := func() error {
 		if err := prepare(current); err != nil {
 			return err
 		}
-		if dropped, err = DropFinalizer(ctx, c, current, finalizer); !apierrors.IsConflict(err) {
+		dropped, err = DropFinalizer(ctx, c, current, finalizer)
+		if !apierrors.IsConflict(err) {
 			return err
 		}
 		conflict := err
@@ -69,6 +70,11 @@ func DropFinalizerRetrying[T client.Object](ctx context.Context, c client.Client
 			return nil // another object of the same name
 		}
 		return conflict
+	}
+	// Its error is that of the conflict before, where the last attempt ended in a deadline: that one may have had its effect.
+	_ = retry.RetryOnConflict(conflictBackoff, func() error {
+		err = attempt()
+		return err
 	})
 	return dropped, err
 }

@@ -112,6 +112,7 @@ func TestDropFinalizerRetrying(t *testing.T) {
 		"after three conflicts":            {uid: "one", answers: []error{errConflict, errConflict, errConflict}, dropped: true, patches: []string{"one 7", "one 8", "one 8", "one 8"}},
 		"after too many conflicts":         {uid: "one", answers: []error{errConflict, errConflict, errConflict, errConflict}, err: errConflict, patches: []string{"one 7", "one 8", "one 8", "one 8"}},
 		"not after another error":          {uid: "one", answers: []error{errForbidden}, err: errForbidden, patches: []string{"one 7"}},
+		"no answer after a conflict":       {uid: "one", answers: []error{errConflict, context.DeadlineExceeded}, err: context.DeadlineExceeded, patches: []string{"one 7", "one 8"}},
 		"not of another of the same name":  {uid: "two", answers: []error{errConflict}, patches: []string{"one 7"}},
 		"it is gone after the first patch": {uid: "one", answers: []error{errConflict, errNotFound}, patches: []string{"one 7", "one 8"}},
 	}
