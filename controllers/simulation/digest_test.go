@@ -23,14 +23,7 @@ type digester struct {
 	newer   map[string]uint64
 	visited map[visit]uint64
 	sum     *maphash.Hash
-	// held are the locks of what is read. They are held to the end, so that whoever is woken by the clock alone, and takes one before it
-	// writes, comes after the digest.
-	held []locker
-}
-
-type locker interface {
-	TryLock() bool
-	Unlock()
+	held    locks
 }
 
 // visit is a pointer that was followed.
@@ -108,8 +101,8 @@ func (d *digester) value(v reflect.Value) {
 	case of == reflect.TypeFor[metav1.ObjectMeta]():
 		d.metadata(v)
 		return
-	case of == reflect.TypeFor[sync.Mutex](), of == reflect.TypeFor[sync.RWMutex]():
-		d.lock(v)
+	case isLock(of):
+		d.held.take(v)
 		return
 	case isSkipped(of):
 		return
@@ -159,19 +152,33 @@ func (d *digester) value(v reflect.Value) {
 	}
 }
 
-// lock takes a lock, unless the digest has come by before.
-func (d *digester) lock(v reflect.Value) {
+// locks are those of the operator's memory that is read by reflection. They are held until all is read, so that whoever is woken by the clock
+// alone, and takes one before it writes, comes after that.
+type locks []locker
+
+type locker interface {
+	TryLock() bool
+	Unlock()
+}
+
+func isLock(of reflect.Type) bool {
+	return of == reflect.TypeFor[sync.Mutex]() || of == reflect.TypeFor[sync.RWMutex]()
+}
+
+// take takes a lock, unless it was taken before.
+func (l *locks) take(v reflect.Value) {
 	if !v.CanAddr() {
 		return
 	}
-	if l := reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Interface().(locker); l.TryLock() {
-		d.held = append(d.held, l)
+	lock := reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Interface().(locker)
+	if lock.TryLock() {
+		*l = append(*l, lock)
 	}
 }
 
-func (d *digester) unlock() {
-	for _, l := range d.held {
-		l.Unlock()
+func (l *locks) release() {
+	for _, lock := range *l {
+		lock.Unlock()
 	}
 }
 
@@ -255,7 +262,7 @@ func timeIn(v reflect.Value) time.Time {
 func (p *play) digest() uint64 {
 	h := p.history
 	d := newDigester(h.api)
-	defer d.unlock()
+	defer d.held.release()
 	for _, kind := range simulatedKinds {
 		d.add(h.api.list(kind))
 	}
@@ -272,7 +279,7 @@ func (p *play) digest() uint64 {
 			}
 		}
 		for _, c := range i.controllers {
-			d.add(c.Reconciler, c.queue.failures, c.queue.busy)
+			d.add(c.Reconciler, c.RateLimiter, c.queue.busy)
 			var queue []uint64
 			for request, item := range c.queue.items {
 				ready := item.ready
