@@ -149,17 +149,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return ctrl.Result{}, err
 	}
-	release, _ := r.checks.Acquire(admission.Waiter[string, reconcile.Request]{Request: req, Server: req.Namespace, Limit: checksPerNamespace,
+	free, _ := r.checks.Acquire(admission.Waiter[string, reconcile.Request]{Request: req, Server: req.Namespace, Limit: checksPerNamespace,
 		Urgent: isHopeful(&endpoint) || r.isUrgent(req.NamespacedName), Now: time.Now()})
-	if release == nil {
+	if free == nil {
 		return ctrl.Result{}, nil // it is dispatched in its turn
 	}
 	if r.takeUrgent(req.NamespacedName) {
 		ctx = reporter.WithUrgency(ctx)
 	}
 	base := endpoint.DeepCopy()
-	outcome, err := r.check(ctx, &endpoint)
-	release()
+	outcome, err := r.check(ctx, &endpoint, free)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
@@ -185,7 +184,9 @@ func isHopeful(endpoint *v1alpha1.ReporterEndpoint) bool {
 	return ready != nil && (ready.Status == metav1.ConditionTrue || ready.ObservedGeneration != endpoint.Generation)
 }
 
-func (r *Reconciler) check(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint) (decision.Outcome, error) {
+// check asks the Reporter of an endpoint, and frees the slot for others then.
+func (r *Reconciler) check(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint, free func()) (decision.Outcome, error) {
+	defer free()
 	c, err := r.Access.ClientFor(ctx, endpoint)
 	var o *access.ObstacleError
 	switch {
