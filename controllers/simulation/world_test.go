@@ -333,7 +333,7 @@ func (h *history) fill(secret *corev1.Secret, tenant string) {
 func (h *history) endpoint(namespace, name string) *v1alpha1.ReporterEndpoint {
 	endpoint := &v1alpha1.ReporterEndpoint{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
-		Spec: v1alpha1.ReporterEndpointSpec{URL: "http://" + homeHost, Timeout: &metav1.Duration{Duration: 10 * time.Second}, MaxInFlight: []int32{16, 1, 2}[h.draw(3)],
+		Spec: v1alpha1.ReporterEndpointSpec{URL: "http://" + homeHost, Timeout: &metav1.Duration{Duration: 10 * time.Second}, DeletionDelay: &metav1.Duration{}, MaxInFlight: []int32{16, 1, 2}[h.draw(3)],
 			AllowedNamespaces: v1alpha1.AllowedNamespaces{From: v1alpha1.FromSame}, DeletionPolicy: v1alpha1.DeletionPolicyDelete},
 	}
 	switch h.auth {
