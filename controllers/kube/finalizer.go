@@ -71,12 +71,14 @@ func DropFinalizerRetrying[T client.Object](ctx context.Context, c client.Client
 		}
 		return conflict
 	}
-	// Its error is that of the conflict before, where the last attempt ended in a deadline: that one may have had its effect.
-	_ = retry.RetryOnConflict(conflictBackoff, func() error {
+	if conflict := retry.RetryOnConflict(conflictBackoff, func() error {
 		err = attempt()
 		return err
-	})
-	return dropped, err
+	}); conflict != nil {
+		// It is the one before, where the last attempt ended in a deadline: that one may have had its effect.
+		return dropped, err
+	}
+	return dropped, nil
 }
 
 // conflictBackoff has no jitter: few write to one object.
