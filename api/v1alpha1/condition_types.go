@@ -105,6 +105,11 @@ const (
 	// tries again by itself.
 	ReasonFinalizerRemovalFailed = "FinalizerRemovalFailed"
 
+	// ReasonHandOverFailed: another resource goes on claiming the connection, and the API server refuses the operator's finalizer on it,
+	// without which that one's own deletion could be missed. The message says why: exempt the operator's ServiceAccount from what refuses
+	// it. The operator tries again by itself.
+	ReasonHandOverFailed = "HandOverFailed"
+
 	// ReasonEndpointNotFound: the ReporterEndpoint that spec.endpointRef names does not exist, or does not allow the namespace
 	// of the resource. Create it, or name another.
 	ReasonEndpointNotFound = "EndpointNotFound"

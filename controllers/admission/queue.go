@@ -166,18 +166,21 @@ func (q *Queues[S, R]) Unblock(server S) {
 	q.grantNext(server)
 }
 
-// Try grants a slot, if there is one, to the first of those who wait until the server is up again, to find out whether it is.
-func (q *Queues[S, R]) Try(server S) {
+// Try grants a slot, if there is one, to the first of those who wait until the server is up again, to find out whether it is. It returns
+// false where nobody waits for that.
+func (q *Queues[S, R]) Try(server S) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	in := q.queue(server)
-	if front := in.recovery.front(); front != nil {
+	front := in.recovery.front()
+	if front != nil {
 		if at := front.Value.(*waiter[S, R]); in.inFlight+in.granted < at.Limit {
 			at.onTrial = true
 			q.grant(at, 0)
 		}
 	}
 	q.grantNext(server)
+	return front != nil
 }
 
 // IsOnTrial says whether a request was granted by Try.

@@ -125,8 +125,7 @@ func (d *deletion) release(ctx context.Context, confirmed confirmation) (ctrl.Re
 		}
 		return d.block(ctx, block)
 	case verdict.Step == decision.StepRetain:
-		return d.leaveBehind(ctx, confirmed.connection, trail{cause: causeRetained, eventType: corev1.EventTypeNormal,
-			note: fmt.Sprintf("the connection stays in Reporter, as %s says", verdict.RetainedBy)})
+		return d.leaveBehind(ctx, confirmed.connection, d.staying(causeRetained, verdict.RetainedBy+" says"))
 	case verdict.Step == decision.StepHandOver:
 		return d.handOver(ctx, confirmed.connection, verdict.Successor)
 	default: // the caches are late
@@ -142,15 +141,38 @@ func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.Reporte
 		case apierrors.IsNotFound(err):
 			return ctrl.Result{RequeueAfter: decision.MinDelay}, nil // look again who claims the connection
 		case err != nil:
-			return kube.ResultOf(err)
+			return kube.ResultOf(d.sayNotHeld(ctx, rc, successor, err))
 		}
 	}
-	return d.leaveBehind(ctx, rc, trail{cause: causeHandedOver, eventType: corev1.EventTypeNormal,
-		note: fmt.Sprintf("the connection stays in Reporter, as %s claims it", nameFor(rc, successor))})
+	return d.leaveBehind(ctx, rc, d.staying(causeHandedOver, nameFor(rc, successor)+" claims it"))
+}
+
+// sayNotHeld says in the status that the API server refuses to have a successor held, if it does. Its words may name what is in another
+// namespace.
+func (d *deletion) sayNotHeld(ctx context.Context, rc, successor *v1alpha1.ReporterConnection, err error) error {
+	refusal := kube.RefusalOf(err)
+	if refusal == "" {
+		return err
+	}
+	detail := nameFor(rc, successor)
+	if successor.Namespace == rc.Namespace {
+		detail += " (" + refusal + ")"
+	}
+	return errors.Join(err, d.say(ctx, rc, decision.BlockFor(v1alpha1.ReasonHandOverFailed, detail, 0)))
+}
+
+// staying is the trail of a resource whose connection stays in Reporter, as far as is known.
+func (d *deletion) staying(cause, why string) trail {
+	if d.records.get(d.rc.UID).sent {
+		return trail{cause: cause, eventType: corev1.EventTypeWarning,
+			note: fmt.Sprintf("the connection is to stay in Reporter, as %s, but a DELETE was sent before whose answer did not come: it may be deleted", why)}
+	}
+	return trail{cause: cause, eventType: corev1.EventTypeNormal, note: "the connection stays in Reporter, as " + why}
 }
 
 // deleteInReporter has the connection deleted in Reporter, once there is a slot for the requests, and acts on what came of it.
 func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
+	ctx = d.withUrgency(ctx, d.rc, d.to)
 	if err := heldBack(ctx, d.to); err != nil {
 		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, err), d.waited))
 	}

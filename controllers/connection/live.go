@@ -113,6 +113,7 @@ func (r *Reconciler) observeConnection(ctx context.Context, rc *v1alpha1.Reporte
 }
 
 func (r *Reconciler) askForConnection(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) (decision.Outcome, bool) {
+	ctx = r.withUrgency(ctx, rc, to)
 	if err := heldBack(ctx, to); err != nil {
 		return r.outcomeOf(to, err), true
 	}

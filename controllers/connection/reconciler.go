@@ -46,6 +46,9 @@ const (
 	// lookupInterval is the least time between two routine look-ups of connections in the same Reporter. It is more than a second, as a
 	// pass may be late and the next one in time, and there is to be no more than one a second.
 	lookupInterval = 1100 * time.Millisecond
+	// attemptInterval is the least time between two attempts at the same Reporter that somebody has asked for: they go before all others,
+	// and past what the Reporter has asked for.
+	attemptInterval = time.Second
 	// sharedWriteInterval is the least time between two writes that say of resources of the same endpoint what holds for all of them.
 	sharedWriteInterval = 20 * time.Millisecond
 )
@@ -72,10 +75,11 @@ type Reconciler struct {
 
 	requests     *admission.Queues[reporter.Identity, reconcile.Request]
 	lookups      *admission.Pacer[lookupLane, reconcile.Request]
+	attempts     *admission.Pacer[reporter.Identity, reconcile.Request]
 	sharedWrites *admission.Pacer[client.ObjectKey, reconcile.Request]
 	records      records
 	snapshots    kube.SharedReads[*snapshot]
-	// urgent are the resources for which somebody has asked for an attempt now.
+	// urgent are the resources for which somebody has asked for an attempt now, with whether its turn has come.
 	urgent sync.Map
 }
 
@@ -87,6 +91,7 @@ func (r *Reconciler) Init() *Reconciler {
 	if r.ServerTime == nil {
 		r.ServerTime = time.Now
 	}
+	r.attempts = admission.NewPacer[reporter.Identity, reconcile.Request](attemptInterval)
 	r.sharedWrites = admission.NewPacer[client.ObjectKey, reconcile.Request](sharedWriteInterval)
 	return r
 }
@@ -97,6 +102,7 @@ func (r *Reconciler) OnQueue(q kube.Queue) {
 		return func(request reconcile.Request, after time.Duration) { kube.Enqueue(q, request, priority, after) }
 	}
 	r.requests.OnDispatch(dispatchAs(kube.PriorityGranted))
+	r.attempts.OnDispatch(dispatchAs(kube.PriorityGranted))
 	r.lookups.OnDispatch(dispatchAs(kube.PriorityRoutine))
 	r.sharedWrites.OnDispatch(dispatchAs(kube.PriorityRoutine))
 }
@@ -104,12 +110,13 @@ func (r *Reconciler) OnQueue(q kube.Queue) {
 // Recovered lets requests through again to a Reporter that answers again.
 func (r *Reconciler) Recovered(identity reporter.Identity) { r.requests.Unblock(identity) }
 
-// Tried has one of those tried that wait for a Reporter to answer again.
-func (r *Reconciler) Tried(identity reporter.Identity) { r.requests.Try(identity) }
+// Tried has one of those tried that wait for a Reporter to answer again, and says whether there is one.
+func (r *Reconciler) Tried(identity reporter.Identity) bool { return r.requests.Try(identity) }
 
 // Reconcile makes one pass over one resource.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	defer r.requests.Begin(req)()
+	defer r.attempts.Begin(req, time.Now)()
 	defer r.lookups.Begin(req, time.Now)()
 	defer r.sharedWrites.Begin(req, time.Now)()
 	if ctx.Err() != nil {
@@ -119,9 +126,6 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	// a pass takes.
 	ctx, cancel := kube.WithoutCancel(ctx)
 	defer cancel()
-	if _, urgent := r.urgent.LoadAndDelete(req); urgent {
-		ctx = reporter.WithUrgency(ctx)
-	}
 	if r.requests.IsOnTrial(req) {
 		ctx = reporter.OnTrial(ctx)
 	}
@@ -141,6 +145,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	result, err := reconcile(ctx, &rc)
 	result.Priority = new(kube.PriorityOf(deleting))
 	return result, err
+}
+
+// withUrgency has the requests of a pass sent before all others, if somebody has asked for an attempt and its turn has come. Otherwise another
+// pass is dispatched when it comes.
+func (r *Reconciler) withUrgency(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) context.Context {
+	request := kube.RequestFor(rc)
+	isTurn, asked := r.urgent.LoadAndDelete(request)
+	switch {
+	case !asked:
+		return ctx
+	case isTurn.(bool) || r.attempts.Take(to.Client.Identity(), request, time.Now()):
+		return reporter.WithUrgency(ctx)
+	default:
+		r.urgent.LoadOrStore(request, false)
+		return ctx
+	}
 }
 
 // requestSlot asks for a slot to send requests to a target. Without one it returns nil, and for how long the resource has waited: another
@@ -187,6 +207,7 @@ func (r *Reconciler) waitForReporter(rc *v1alpha1.ReporterConnection, to access.
 	if !r.requests.Block(waiterFor(rc, to), blockage) {
 		return 0, false
 	}
+	to.Client.OfferTrial()
 	r.lookups.Exempt(kube.RequestFor(rc)) // it waits in one queue, and not in the other after that
 	return decision.MaxDelay, true
 }

@@ -77,7 +77,7 @@ func (r *Reconciler) connectionChanged(ctx context.Context, before, after *v1alp
 		!controllerutil.ContainsFinalizer(after, v1alpha1.ConnectionFinalizer)
 	if stripped || kube.Changed(before, after) || kube.Wiped(before.Status.Conditions, after.Status.Conditions) {
 		if kube.Requested(before, after) {
-			r.urgent.Store(kube.RequestFor(after), true)
+			r.urgent.LoadOrStore(kube.RequestFor(after), false)
 		}
 		r.lookups.Exempt(kube.RequestFor(after))
 		q.Add(kube.RequestFor(after))
@@ -93,6 +93,7 @@ func (r *Reconciler) connectionGone(ctx context.Context, rc *v1alpha1.ReporterCo
 
 // forget drops what waits for a turn, or was asked for, under the name of a resource that is gone.
 func (r *Reconciler) forget(request reconcile.Request) {
+	r.attempts.Forget(request, time.Now())
 	r.lookups.Forget(request, time.Now())
 	r.sharedWrites.Forget(request, time.Now())
 	r.requests.Forget(request)

@@ -97,6 +97,10 @@ var reasons = map[string]row{
 		message: "The API server refuses to remove the operator's finalizer, although {detail}. " +
 			"Exempt the operator's ServiceAccount from what refuses it"},
 
+	v1alpha1.ReasonHandOverFailed: {Traits: Traits{NotReportersDoing: true, ForPerson: true}, unstable: true,
+		message: "The connection stays with {detail}: it goes on claiming it, and the API server refuses the operator's finalizer on it. " +
+			"Exempt the operator's ServiceAccount from what refuses it"},
+
 	v1alpha1.ReasonEndpointNotFound: {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
 	v1alpha1.ReasonInvalidEndpoint:  {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
 	v1alpha1.ReasonSecretNotFound:   {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},

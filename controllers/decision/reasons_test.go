@@ -113,6 +113,7 @@ func TestTraits(t *testing.T) {
 
 		"FinalizersRemaining":    {NotReportersDoing: true, ForPerson: true},
 		"FinalizerRemovalFailed": {NotReportersDoing: true, ForPerson: true},
+		"HandOverFailed":         {NotReportersDoing: true, ForPerson: true},
 	}
 	for _, reason := range reasonsOfTheAPI(t) {
 		want, found := tests[reason]

@@ -4,6 +4,7 @@ package protection
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -120,14 +121,13 @@ func (r *SecretReconciler) releaseAllUnmarked(ctx context.Context) error {
 	if err := r.Live.List(ctx, list); err != nil {
 		return fmt.Errorf("listing all Secrets: %w", err)
 	}
+	var failed []error
 	for i := range list.Items {
 		if secret := &list.Items[i]; controllerutil.ContainsFinalizer(secret, v1alpha1.InUseFinalizer) && secret.Labels[v1alpha1.CredentialsLabel] != "true" {
-			if err := r.releaseUnmarked(ctx, client.ObjectKeyFromObject(secret)); err != nil {
-				return err
-			}
+			failed = append(failed, r.releaseUnmarked(ctx, client.ObjectKeyFromObject(secret)))
 		}
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // listCached lists the connections that name one of some endpoints, as the cache has them.

@@ -570,7 +570,12 @@ func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, event
 	if released, found := h.releases[rc.UID]; found && released.by == i && !slices.Contains(released.causes, reason) {
 		h.fail("Told truly: %s is said of %s, and it was %v", reason, client.ObjectKeyFromObject(rc), released.causes)
 	}
-	if eventType == corev1.EventTypeWarning {
+	switch isWarning := eventType == corev1.EventTypeWarning; {
+	case reason != "AlreadyDeleted":
+		if sent := h.counts["DELETE sent"]; isWarning && sent == 0 {
+			h.fail("Told truly: a warning that %s may be deleted, without a DELETE", client.ObjectKeyFromObject(rc))
+		}
+	case isWarning:
 		h.warned[rc.UID] = true
 		if !h.foundAbsent[by] || !h.neverSaw(i, rc) {
 			h.fail("Told truly: a warning of a wrong id for %s, which was not absent, or was seen", client.ObjectKeyFromObject(rc))

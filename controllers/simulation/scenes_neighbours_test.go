@@ -318,7 +318,7 @@ func TestAttemptThatSomebodyAsksForKeepsToTheLimit(t *testing.T) {
 			h.askFor(connectionKind, key)
 		}
 		for round := range 6 { // what somebody asks for is sent in the pause, and no more of it at the same time than the limit
-			h.wait(time.Second)
+			h.wait(4 * time.Second)
 			var sent []*call
 			for _, c := range h.calls {
 				if h.hold(c) {
@@ -332,6 +332,54 @@ func TestAttemptThatSomebodyAsksForKeepsToTheLimit(t *testing.T) {
 		}
 		h.settle()
 		expect(t, "connections left", len(h.api.list(connectionKind)), 0)
+	})
+}
+
+// Whoever shares a Reporter with others can ask for attempts as often as he likes. They go before those of others, and past what the
+// Reporter asked for: so there is one a second.
+func TestAttemptsThatSomebodyAsksForAreOneASecond(t *testing.T) {
+	sceneWith(t, []int{2}, func(t *testing.T, h *history) {
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) {
+			spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}
+		})
+		asking := h.addConnections("b", defaultEndpointOfA, 30)
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.wait(2 * time.Minute)
+		lift := h.homeReporter().Inject(reportertest.Fault{Do: reportertest.Answer(429, http.Header{"Retry-After": {"300"}}, "")})
+		h.delete(deleted)
+		h.wait(time.Minute)
+		requests := h.countCalls(func(c *call) bool { return c.http })
+		for n := range 60 {
+			if n == 0 || n >= 30 {
+				for _, key := range asking {
+					h.askFor(connectionKind, key)
+				}
+			}
+			h.wait(time.Second)
+			if (n == 25 || n == 59) && (*requests < n-2 || *requests > n+3) {
+				t.Errorf("%d requests in %d seconds of a pause", *requests, n+1)
+			}
+		}
+		lift()
+		h.wait(11 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+	})
+}
+
+// While nothing waits for a Reporter, a check that fails has nothing to try. What comes then need not wait for the next check, which the
+// Reporter may have asked to be late.
+func TestDeletionInAnOutageThatHeldNobodyIsTriedAtOnce(t *testing.T) {
+	sceneWith(t, withBearerToken, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.wait(time.Minute)
+		h.homeReporter().Inject(reportertest.Fault{Match: isListRequest, Do: reportertest.Answer(503, http.Header{"Retry-After": {"600"}}, "")})
+		h.askFor(endpointKind, defaultEndpointOfA)
+		h.wait(time.Minute)
+		expect(t, "the endpoint is ready", h.isEndpointReady(defaultEndpointOfA), false)
+		h.delete(deleted)
+		h.wait(10 * time.Second)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
 	})
 }
 

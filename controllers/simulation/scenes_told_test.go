@@ -4,6 +4,8 @@ package simulation
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
 // The scenes here are about what is said of a deletion whose part in Reporter is done, while something in Kubernetes still holds the object.
@@ -132,6 +135,69 @@ func TestRefusedReleaseOfWhatADeletionNeedsIsTold(t *testing.T) {
 		h.wait(2 * time.Minute)
 		expect(t, "the endpoint", h.told(endpointKind, defaultEndpointOfA), "gone")
 		expect(t, "events about the Secret", h.counts["event FinalizerRemovalFailed"], 1)
+	})
+}
+
+// A successor that cannot be held could be deleted unseen: the resource before it stays, and says why.
+func TestRefusedFinalizerOfASuccessorIsTold(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		h.api.admission = false
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		_, lift := h.forbid("patch ReporterConnection a/heir")
+		h.claim("a", "heir", h.ids[0])
+		h.delete(deleted)
+		h.wait(10 * time.Minute)
+		expectParts(t, "the status", h.told(connectionKind, deleted), "HandOverFailed: ", `ReporterConnection "heir"`, "policy 'guard' denies it", "Exempt the operator's ServiceAccount")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+		lift()
+		h.wait(20 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
+	})
+}
+
+func TestConnectionThatMayBeDeletedIsNotToldToStay(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.settle()
+		h.homeReporter().Inject(reportertest.Fault{Method: "DELETE", Do: func(w http.ResponseWriter, r *http.Request, act http.HandlerFunc) {
+			act(httptest.NewRecorder(), r)
+			w.WriteHeader(http.StatusBadGateway)
+		}})
+		h.heldBy(connectionKind, deleted, foreground)
+		h.delete(deleted)
+		h.settle()
+		h.changeEndpoint(defaultEndpointOfA, retain)
+		h.wait(time.Hour)
+		expectParts(t, "the status", h.told(connectionKind, deleted), "FinalizersRemaining: ", "is to stay in Reporter", "it may be deleted")
+	})
+}
+
+// One Secret that cannot be released keeps none of the others.
+func TestRefusedReleaseOfASecretKeepsNoOther(t *testing.T) {
+	sceneWith(t, withBearerToken, func(t *testing.T, h *history) {
+		h.settle()
+		h.kill(h.instances[0])
+		h.api.admission = false // it would take the finalizers off with the marks
+		h.changeSecret(defaultSecretOfA, unmark)
+		h.changeSecret(client.ObjectKey{Namespace: "b", Name: "credentials"}, unmark)
+		for _, endpoint := range []client.ObjectKey{defaultEndpointOfA, defaultEndpointOfB} { // nothing but the sweep comes upon their Secrets
+			h.changeFinalizers(endpointKind, endpoint, func([]string) []string { return nil })
+			h.must(h.api.delete(endpointKind, endpoint))
+		}
+		other := func() int {
+			return len(h.api.objects[secretKind][client.ObjectKey{Namespace: "b", Name: "credentials"}].GetFinalizers())
+		}
+		expect(t, "finalizers of the other", other(), 1)
+		refused, lift := h.forbid("patch Secret a/credentials")
+		defer lift()
+		h.launch()
+		h.wait(10 * time.Minute)
+		if *refused == 0 {
+			t.Error("nothing was refused")
+		}
+		expect(t, "finalizers of the other", other(), 0)
 	})
 }
 

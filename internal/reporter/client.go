@@ -65,6 +65,10 @@ func (c *Client) Outage() error {
 	return nil
 }
 
+// OfferTrial is to be called when somebody has begun to wait for Reporter to answer again: Pool.Tried is called if that found nothing to
+// send when a request on trial was last due.
+func (c *Client) OfferTrial() { c.outage.offerTrial() }
+
 // Pause returns nil if requests about connections are sent, as far as Reporter has not asked to be left alone for a while: otherwise an
 // *Error for which IsPaced is true.
 func (c *Client) Pause() error {

@@ -138,7 +138,7 @@ func FuzzAnswer(f *testing.F) {
 		answer := said{status, http.Header{"Content-Type": {contentType}, "Retry-After": {retryAfter}}, body}
 		for _, method := range []string{"Get", "Delete", "Check", "Create", "Update", "List", "Test"} {
 			c := &Client{transport: answer.transport(t), session: &session{token: &oauth2.Token{AccessToken: "secret-token"}}, tests: make(chan struct{}, 1)}
-			c.outage = &outage{tried: func() {}}
+			c.outage = &outage{tried: func() bool { return false }}
 			var err error
 			success := status == 200 && answer.isJSON()
 			var got *Connection

@@ -12,8 +12,8 @@ import (
 // through at most, one at a time, and now and then a request on trial: a list that fails says little of a DELETE. The methods of a nil one
 // do nothing.
 type outage struct {
-	recovered func() // is called after it has closed
-	tried     func() // is called when a request on trial is due
+	recovered func()      // is called after it has closed
+	tried     func() bool // is called when a request on trial is due, and says whether there is one to send
 
 	mu       sync.Mutex
 	cause    *Error    // why it is open, nil while it is closed
@@ -22,6 +22,7 @@ type outage struct {
 	probing  bool
 	probed   time.Time
 	trialDue time.Time
+	owed     bool // a trial that was due found nothing to send
 	// alone says that other requests were answered where a Check was not: what a Check finds says nothing of them.
 	alone bool
 }
@@ -79,7 +80,7 @@ func (o *outage) end(now time.Time, check bool) {
 	o.mu.Lock()
 	ends := o.cause != nil
 	o.alone = !check && (o.alone || ends && o.byCheck)
-	o.cause, o.answered = nil, now
+	o.cause, o.answered, o.owed = nil, now, false
 	o.mu.Unlock()
 	if ends {
 		o.recovered()
@@ -109,8 +110,32 @@ func (o *outage) try(now time.Time, took time.Duration) {
 	}
 	o.mu.Unlock()
 	if due {
-		o.tried()
+		o.sendOnTrial()
 	}
+}
+
+// offerTrial has a request sent on trial if there was none when one was due: somebody waits now. The next Check may be long in coming, where
+// the server asked for that.
+func (o *outage) offerTrial() {
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	owed := o.owed
+	o.owed = false
+	o.mu.Unlock()
+	if owed {
+		o.sendOnTrial()
+	}
+}
+
+func (o *outage) sendOnTrial() {
+	if o.tried() {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.owed = o.cause != nil
 }
 
 // probe makes a check by a client with that timeout. While the breaker is open, it returns why if the last check is not long ago, or

@@ -18,6 +18,7 @@ type server struct {
 	answer func(*http.Request) (*http.Response, error)
 	sent   []string // the methods of what arrived
 	tried  int      // how often a request on trial was due
+	nobody bool     // waits for one
 }
 
 func (s *server) RoundTrip(request *http.Request) (*http.Response, error) {
@@ -50,7 +51,7 @@ const emptyList = `{"items":[]}`
 func newOutageTest(t *testing.T, timeouts ...time.Duration) (s *server, clients []*Client, recovered *int) {
 	t.Helper()
 	s, recovered = &server{answer: answering(200, emptyList)}, new(int)
-	pool := &Pool{Network: Network{InPlace: s}, Recovered: func(Identity) { *recovered++ }, Tried: func(Identity) { s.tried++ }}
+	pool := &Pool{Network: Network{InPlace: s}, Recovered: func(Identity) { *recovered++ }, Tried: func(Identity) bool { s.tried++; return !s.nobody }}
 	for _, timeout := range timeouts {
 		c, err := pool.Client(timeout.String(), Config{BaseURL: "http://reporter", Timeout: timeout})
 		if err != nil {

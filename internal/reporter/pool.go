@@ -24,9 +24,11 @@ import (
 type Pool struct {
 	// Network may be set until the first use.
 	Network Network
-	// Recovered, if it is set before the first use, is called when a Reporter answers again that had not answered a request; Tried, when
-	// a request on trial is due to one that does not answer.
-	Recovered, Tried func(Identity)
+	// Recovered, if it is set before the first use, is called when a Reporter answers again that had not answered a request.
+	Recovered func(Identity)
+	// Tried, if it is set before the first use, is called when a request on trial is due to a Reporter that does not answer. It says whether
+	// there is one to send.
+	Tried func(Identity) bool
 
 	mu         sync.Mutex
 	users      map[string]*user
@@ -190,19 +192,18 @@ func (p *Pool) bundle(text string) (*sharedBundle, error) {
 }
 
 func (p *Pool) newReporter(identity Identity, config Config, base, manager *url.URL, bundle *sharedBundle) *sharedReporter {
-	tell := func(listener func(Identity)) func() {
-		return func() {
-			if listener != nil {
-				listener(identity)
-			}
+	recovered := func() {
+		if p.Recovered != nil {
+			p.Recovered(identity)
 		}
 	}
+	tried := func() bool { return p.Tried != nil && p.Tried(identity) }
 	shared := &sharedReporter{
 		identity:  identity,
 		transport: p.transport(base, bundle, config.TLS.ServerName),
 		slots:     make(chan struct{}, maxConnections),
 		tests:     make(chan struct{}, 1),
-		outage:    &outage{recovered: tell(p.Recovered), tried: tell(p.Tried)},
+		outage:    &outage{recovered: recovered, tried: tried},
 	}
 	switch {
 	case manager != nil:
