@@ -42,60 +42,88 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
-	var (
-		probeAddress string
-		leaderElect  bool
-		metrics      metricsserver.Options
-		namespaces   []string
-		options      controllers.Options
-	)
-	flag.StringVar(&metrics.BindAddress, "metrics-bind-address", "0", "Address to serve /metrics on; 0 turns them off.")
-	flag.BoolVar(&metrics.SecureServing, "metrics-secure", true, "Serve metrics over TLS, and only to whom the API server knows and allows to get /metrics. "+
+// settings are what the flags say.
+type settings struct {
+	probeAddress string
+	leaderElect  bool
+	metrics      metricsserver.Options
+	namespaces   []string // all, if there are none
+	options      controllers.Options
+	log          zap.Options
+}
+
+func (s *settings) bind(flags *flag.FlagSet) {
+	flags.StringVar(&s.metrics.BindAddress, "metrics-bind-address", "0", "Address to serve /metrics on; 0 turns them off.")
+	flags.BoolVar(&s.metrics.SecureServing, "metrics-secure", true, "Serve metrics over TLS, and only to whom the API server knows and allows to get /metrics. "+
 		"Otherwise anybody gets them, over plain HTTP.")
-	flag.StringVar(&metrics.CertDir, "metrics-cert-path", "", "Directory of tls.crt and tls.key to serve metrics with, read again when they change. "+
+	flags.StringVar(&s.metrics.CertDir, "metrics-cert-path", "", "Directory of tls.crt and tls.key to serve metrics with, read again when they change. "+
 		"Without it the certificate is self-signed, and made anew at each start.")
-	flag.StringVar(&probeAddress, "health-probe-bind-address", ":8081", "Address to serve /healthz and /readyz on; 0 turns them off.")
-	flag.BoolVar(&leaderElect, "leader-elect", false, "Elect a leader, so that more than one replica may run: one works, the others stand by.")
-	flag.IntVar(&options.MaxConcurrentReconciles, "max-concurrent-reconciles", 256, "How many ReporterConnections to work on at once, those among them that wait for an answer of Reporter, "+
+	flags.StringVar(&s.probeAddress, "health-probe-bind-address", ":8081", "Address to serve /healthz and /readyz on; 0 turns them off.")
+	flags.BoolVar(&s.leaderElect, "leader-elect", false, "Elect a leader, so that more than one replica may run: one works, the others stand by.")
+	flags.IntVar(&s.options.MaxConcurrentReconciles, "max-concurrent-reconciles", 256, "How many ReporterConnections to work on at once, those among them that wait for an answer of Reporter, "+
 		"which spec.maxInFlight of their ReporterEndpoint bounds. Fewer spare the API server; with few, Reporters that hang keep others waiting.")
-	flag.DurationVar(&options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
-	flag.Func("allowed-endpoint-hosts", "Host names, separated by commas, that the URLs of ReporterEndpoints may have, of Access Managers too; *.example.com stands for "+
+	flags.DurationVar(&s.options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
+	flags.Func("allowed-endpoint-hosts", "Host names, separated by commas, that the URLs of ReporterEndpoints may have, of Access Managers too; *.example.com stands for "+
 		"every name below example.com. All are allowed if it is not set.", eachOf(func(host string) error {
 		if host == "" {
 			return errors.New("a host name is empty: write them like reporter.internal,*.svc.cluster.local")
 		}
-		options.Network.AllowedHosts = append(options.Network.AllowedHosts, host)
+		s.options.Network.AllowedHosts = append(s.options.Network.AllowedHosts, host)
 		return nil
 	}))
-	flag.BoolVar(&options.Network.AllowLoopback, "allow-loopback-endpoints", false, "Allow Reporters at addresses of the machine itself, as for development.")
-	flag.BoolVar(&options.Network.ProxyFromEnvironment, "use-proxy-from-environment", false, "Respect HTTP_PROXY, HTTPS_PROXY and NO_PROXY on the way to Reporters. "+
+	flags.BoolVar(&s.options.Network.AllowLoopback, "allow-loopback-endpoints", false, "Allow Reporters at addresses of the machine itself, as for development.")
+	flags.BoolVar(&s.options.Network.ProxyFromEnvironment, "use-proxy-from-environment", false, "Respect HTTP_PROXY, HTTPS_PROXY and NO_PROXY on the way to Reporters. "+
 		"A proxy looks names up by itself, so this needs --allowed-endpoint-hosts.")
-	flag.Func("watch-namespaces", "Namespaces, separated by commas, to work in alone. The operator needs a RoleBinding in each, named reporter-operator, and no rights elsewhere. "+
+	flags.Func("watch-namespaces", "Namespaces, separated by commas, to work in alone. The operator needs a RoleBinding in each, named reporter-operator, and no rights elsewhere. "+
 		"All if it is not set.", eachOf(func(namespace string) error {
 		if len(validation.IsDNS1123Label(namespace)) > 0 {
 			return errors.New("a namespace is empty, or has a name that none can have: write them like billing,ledger")
 		}
-		namespaces = append(namespaces, namespace)
+		s.namespaces = append(s.namespaces, namespace)
 		return nil
 	}))
-	zapOptions := zap.Options{StacktraceLevel: zapcore.PanicLevel} // an error of the API server is no reason for a stack trace
-	zapOptions.BindFlags(flag.CommandLine)
-	flag.Parse()
-	if flag.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q: flags start with --", flag.Arg(0))
+	s.log.StacktraceLevel = zapcore.PanicLevel // an error of the API server is no reason for a stack trace
+	s.log.BindFlags(flags)
+}
+
+// check returns what is wrong with the settings, and with what follows the flags.
+func (s *settings) check(arguments []string) error {
+	switch {
+	case len(arguments) > 0:
+		return fmt.Errorf("unexpected argument %q: flags start with --", arguments[0])
+	case s.options.CheckInterval <= 0 || s.options.MaxConcurrentReconciles <= 0:
+		return errors.New("--check-interval and --max-concurrent-reconciles must be above 0")
+	case s.options.Network.ProxyFromEnvironment && len(s.options.Network.AllowedHosts) == 0:
+		return errors.New("--use-proxy-from-environment needs --allowed-endpoint-hosts, as a proxy may lead anywhere")
 	}
-	if options.CheckInterval <= 0 || options.MaxConcurrentReconciles <= 0 {
-		return fmt.Errorf("--check-interval and --max-concurrent-reconciles must be above 0")
-	}
-	if options.Network.ProxyFromEnvironment && len(options.Network.AllowedHosts) == 0 {
-		return fmt.Errorf("--use-proxy-from-environment needs --allowed-endpoint-hosts, as a proxy may lead anywhere")
-	}
+	return nil
+}
+
+func (s *settings) managerOptions(scheme *runtime.Scheme) ctrl.Options {
+	metrics := s.metrics
 	if metrics.SecureServing {
 		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&zapOptions)))
+	return ctrl.Options{
+		Scheme:                        scheme,
+		Controller:                    ctrlconfig.Controller{SkipNameValidation: new(true)}, // one manager may follow another
+		Metrics:                       metrics,
+		HealthProbeBindAddress:        s.probeAddress,
+		LeaderElection:                s.leaderElect,
+		LeaderElectionID:              "reporter-operator.reporter.lerian.studio",
+		LeaderElectionReleaseOnCancel: true, // nothing is done after the manager but to end the process, or to make another
+		GracefulShutdownTimeout:       new(gracefulShutdown),
+	}
+}
 
+func run(ctx context.Context) error {
+	var s settings
+	s.bind(flag.CommandLine)
+	flag.Parse()
+	if err := s.check(flag.Args()); err != nil {
+		return err
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&s.log)))
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -107,32 +135,20 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("finding the cluster: %w", err)
 	}
 	config.QPS = -1 // the API server has its own ways to be fair
-	shutdown := gracefulShutdown
-	manager := ctrl.Options{
-		Scheme:                        scheme,
-		Controller:                    ctrlconfig.Controller{SkipNameValidation: new(true)}, // one manager may follow another
-		Metrics:                       metrics,
-		HealthProbeBindAddress:        probeAddress,
-		LeaderElection:                leaderElect,
-		LeaderElectionID:              "reporter-operator.reporter.lerian.studio",
-		LeaderElectionReleaseOnCancel: true, // nothing is done after the manager but to end the process, or to make another
-		GracefulShutdownTimeout:       &shutdown,
+	work := func(ctx context.Context, where scope.Scope) error {
+		s.options.Scope = where
+		return manage(ctx, config, s.managerOptions(scheme), s.options)
 	}
-	work := func(ctx context.Context, s scope.Scope) error {
-		options.Scope = s
-		return manage(ctx, config, manager, options)
-	}
-	if len(namespaces) == 0 {
+	if len(s.namespaces) == 0 {
 		return work(ctx, scope.Scope{})
 	}
 	reader, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	return scope.RunInNamespaces(ctx, reader, namespaces, work)
+	return scope.RunInNamespaces(ctx, reader, s.namespaces, work)
 }
 
-// manage runs a manager until ctx is done, or a controller finds that the process must not go on.
 func manage(ctx context.Context, config *rest.Config, manager ctrl.Options, options controllers.Options) error {
 	manager.Cache, manager.Client = options.Scope.CacheOptions(), options.Scope.ClientOptions()
 	clock := &kube.Clock{}

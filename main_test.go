@@ -3,8 +3,11 @@
 package main
 
 import (
+	"flag"
+	"io"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -36,5 +39,29 @@ func TestEndOfTheProcessWaitsForThePassesUnderWay(t *testing.T) {
 	if least := 3 * kube.MaxTimeout; kube.PassTimeout <= least || gracefulShutdown <= kube.PassTimeout || grace <= gracefulShutdown {
 		t.Errorf("three requests take %s, a pass %s, the manager waits %s, and Kubernetes %s: each has to be longer than the one before",
 			least, kube.PassTimeout, gracefulShutdown, grace)
+	}
+}
+
+func TestSettingsThatCannotBeRight(t *testing.T) {
+	for said, arguments := range map[string][]string{
+		`unexpected argument "leader-elect": flags start with --`: {"leader-elect"},
+		"must be above 0":                     {"--check-interval=0s"},
+		"--max-concurrent-reconciles must be": {"--max-concurrent-reconciles=0"},
+		"needs --allowed-endpoint-hosts":      {"--use-proxy-from-environment"},
+		"a host name is empty: write them like reporter.internal,*.svc.cluster.local": {"--allowed-endpoint-hosts=reporter.internal,,"},
+		"a namespace is empty, or has a name that none can have":                      {"--watch-namespaces=billing,Ledger"},
+		"": {"--watch-namespaces=billing, ledger", "--use-proxy-from-environment", "--allowed-endpoint-hosts=*.example.com"},
+	} {
+		var s settings
+		flags := flag.NewFlagSet("manager", flag.ContinueOnError)
+		flags.SetOutput(io.Discard)
+		s.bind(flags)
+		err := flags.Parse(arguments)
+		if err == nil {
+			err = s.check(flags.Args())
+		}
+		if (err == nil) != (said == "") || err != nil && !strings.Contains(err.Error(), said) {
+			t.Errorf("%q: %v, want %q", arguments, err, said)
+		}
 	}
 }
