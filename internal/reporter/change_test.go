@@ -369,7 +369,7 @@ func TestChangeWithoutAnAnswer(t *testing.T) {
 			r.Inject(reportertest.Fault{Do: reportertest.CutBody()})
 		}, true},
 		"hanging": {func(_ *testing.T, r *realm, config *reporter.Config) {
-			config.Timeout = 50 * time.Millisecond
+			config.Timeout = 2 * time.Second // in which it is sent, on a busy machine as well
 			r.Inject(reportertest.Fault{Do: reportertest.Hang()})
 		}, true},
 		"not HTTP": {func(t *testing.T, _ *realm, config *reporter.Config) {
@@ -398,7 +398,7 @@ func TestLateCreation(t *testing.T) {
 	r, server := serve(t)
 	release := make(chan struct{})
 	r.Inject(reportertest.Fault{Method: "POST", Do: reportertest.ActAfter(func() { <-release })})
-	c := poolClient(t, newPool(), reporter.Config{BaseURL: server.URL, Timeout: 50 * time.Millisecond})
+	c := poolClient(t, newPool(), reporter.Config{BaseURL: server.URL, Timeout: 2 * time.Second})
 	_, err := c.Create(t.Context(), "billing", settings(), permitted)
 	if !reporter.IsUnavailable(err) || !reporter.MayHaveActed(err) || len(r.Connections()) != 1 {
 		t.Errorf("it gives %v, with %d connections", err, len(r.Connections()))
