@@ -73,17 +73,19 @@ var _ = Describe("A Reporter that is down", func() {
 
 		s.deleteAll(ctx)
 		Eventually(ctx, blockedReasons(s.namespace)).Should(And(HaveLen(20), HaveEach("ReporterUnavailable")))
-		for _, id := range ids {
-			Expect(s.asked(http.MethodDelete, id)).To(BeZero())
+		asked := func() (total int) {
+			for _, id := range ids {
+				total += s.asked(http.MethodDelete, id)
+			}
+			return total
 		}
+		Expect(asked()).To(BeNumerically("<=", 2)) // one is tried now and then
 		Expect(s.kubectl(ctx, "get", "rconn")).To(ContainSubstring("ReporterUnavailable"))
 
 		unavailable()
 		Eventually(ctx, s.connections).Should(BeEmpty())
 		Expect(s.alive(ids)).To(BeEmpty())
-		for _, id := range ids {
-			Expect(s.asked(http.MethodDelete, id)).To(Equal(1))
-		}
+		Expect(asked()).To(BeNumerically("~", len(ids)+2, 2))
 		for i := range ids {
 			name := fmt.Sprintf("connection-%02d", i)
 			Eventually(ctx, s.writesAbout(name)).Should(Equal([]string{
