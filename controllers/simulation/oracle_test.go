@@ -64,6 +64,7 @@ func (h *history) judgeSend(c *call) {
 		h.fail("Safety 2: %s deletes %s, for which it has no deleted resource", c.pass, c.id)
 		return
 	}
+	h.sentFor[heldBy{c.i, rc.UID}] = true
 	w := h.windowOf(c.pass, rc)
 	why := ""
 	if !slices.ContainsFunc(w.states(connectionKind, client.ObjectKeyFromObject(rc)), func(object client.Object) bool {
@@ -557,8 +558,9 @@ func (h *history) unchangedSince(p *pass, kind string, object client.Object) boo
 	return len(h.api.since(kind, client.ObjectKeyFromObject(object), p.revision)) == 1
 }
 
-// judgeEvent checks that each event is sent once, says what was so, and warns nobody of a wrong id to whom the connection was shown. A process
-// that leads no more, and whose patch got no answer, cannot know that it was another's that released the resource: each counts by itself.
+// judgeEvent checks that each event is sent once, says what was so, and warns nobody of a wrong id to whom the connection was shown, or of a
+// DELETE that was not sent. A process that leads no more, and whose patch got no answer, cannot know that it was another's that released the
+// resource: each counts by itself.
 func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, eventType, reason string) {
 	if reason == "Moved" {
 		return
@@ -572,8 +574,8 @@ func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, event
 	}
 	switch isWarning := eventType == corev1.EventTypeWarning; {
 	case reason != "AlreadyDeleted":
-		if sent := h.counts["DELETE sent"]; isWarning && sent == 0 {
-			h.fail("Told truly: a warning that %s may be deleted, without a DELETE", client.ObjectKeyFromObject(rc))
+		if isWarning && !h.sentFor[by] {
+			h.fail("Told truly: a warning that the connection of %s may be deleted, and %s has sent no DELETE", client.ObjectKeyFromObject(rc), i.name)
 		}
 	case isWarning:
 		h.warned[rc.UID] = true

@@ -144,10 +144,16 @@ func TestRefusedFinalizerOfASuccessorIsTold(t *testing.T) {
 		h.api.admission = false
 		deleted := h.claim("a", "deleted", h.ids[0])
 		h.settle()
-		_, lift := h.forbid("patch ReporterConnection a/heir")
+		refused, lift := h.forbid("patch ReporterConnection a/heir")
 		h.claim("a", "heir", h.ids[0])
 		h.delete(deleted)
+		h.wait(time.Minute)
+		version := h.connection(deleted).ResourceVersion
 		h.wait(10 * time.Minute)
+		expect(t, "the version of the resource", h.connection(deleted).ResourceVersion, version)
+		if *refused < 5 {
+			t.Errorf("it was tried %d times in eleven minutes", *refused)
+		}
 		expectParts(t, "the status", h.told(connectionKind, deleted), "HandOverFailed: ", `ReporterConnection "heir"`, "policy 'guard' denies it", "Exempt the operator's ServiceAccount")
 		expect(t, "the connection is alive", h.alive(h.ids[0]), true)
 		lift()

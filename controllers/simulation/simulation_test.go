@@ -113,6 +113,9 @@ func simulate(t *testing.T, seed uint64, tape []int, tracing bool) *history {
 		tape = []int{}
 	}
 	h := &history{source: rand.New(rand.NewPCG(seed, 0)), tape: tape, tracing: tracing}
+	// Outside of the bubble time is real: a history takes milliseconds, and one without an end would take all the memory.
+	endless := time.AfterFunc(2*time.Minute, func() { panic(fmt.Sprintf("the history of seed %d, or its tape, does not end", seed)) })
+	defer endless.Stop()
 	synctest.Test(t, func(*testing.T) { h.play() })
 	return h
 }

@@ -68,11 +68,12 @@ type history struct {
 	warningsOwed map[types.UID]*pass
 	releases     map[types.UID]release
 	// What has really come about, whatever is known of it: where each resource was shown its connection, and at which URLs it was refused that;
-	// whose DELETE took effect; which processes had Reporter's word that there is no such connection; the logins that were refused; and since
+	// whose DELETE took effect; which processes have sent one, and for whom; which had Reporter's word that there is no such connection; the logins that were refused; and since
 	// when a process holds a deletion for a claim that was not looked up.
 	sightings     map[types.UID][]sighting
 	refused       map[types.UID]map[string]bool
 	deletedFor    map[types.UID]bool
+	sentFor       map[heldBy]bool
 	foundAbsent   map[heldBy]bool
 	refusedLogins []string
 	heldSince     map[heldBy]time.Time
@@ -185,7 +186,7 @@ func (h *history) set() {
 	h.events, h.warningsOwed, h.releases = map[heldBy]int{}, map[types.UID]*pass{}, map[types.UID]release{}
 	h.sightings, h.refused, h.deletedFor = map[types.UID][]sighting{}, map[types.UID]map[string]bool{}, map[types.UID]bool{}
 	h.lines, h.released = map[namedBy]int{}, map[namedBy]int{}
-	h.foundAbsent, h.heldSince = map[heldBy]bool{}, map[heldBy]time.Time{}
+	h.sentFor, h.foundAbsent, h.heldSince = map[heldBy]bool{}, map[heldBy]bool{}, map[heldBy]time.Time{}
 	h.counts, h.warned, h.endJob, h.home = map[string]int{}, map[types.UID]bool{}, map[string]func(){}, map[string]string{}
 	h.reporters = map[string]*simulatedReporter{homeHost: {Reporter: reportertest.New()}, otherHost: {Reporter: reportertest.New()}}
 	h.manager = reportertest.NewAccessManager(h.reporters[homeHost].Reporter)

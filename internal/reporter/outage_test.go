@@ -215,6 +215,37 @@ func TestTrialsOfAServerThatHangs(t *testing.T) {
 	})
 }
 
+// A trial that found nobody waiting is kept for the first who does, and for no other.
+func TestTrialIsKeptWhileNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, clients, _ := newOutageTest(t, time.Minute)
+		c := clients[0]
+		offer := func(tried int) {
+			t.Helper()
+			c.OfferTrial()
+			if s.tried != tried {
+				t.Errorf("there have been %d trials, not %d", s.tried, tried)
+			}
+		}
+		offer(0) // Reporter answers
+		s.answer, s.nobody = answering(500, ""), true
+		_ = c.Check(t.Context())
+		offer(2) // nobody waits yet
+		s.nobody = false
+		offer(3)
+		offer(3)
+		s.nobody = true
+		<-time.After(time.Second)
+		_ = c.Check(t.Context())
+		s.answer = answering(200, emptyList)
+		<-time.After(time.Second)
+		if err := c.Check(t.Context()); err != nil {
+			t.Error(err)
+		}
+		offer(4) // it answers again
+	})
+}
+
 // An error of the server's for one connection says nothing of the others.
 func TestServerErrorOfOneConnection(t *testing.T) {
 	s, clients, _ := newOutageTest(t, time.Minute)
