@@ -16,7 +16,7 @@ func OutcomeOf(err error) decision.Outcome {
 		return decision.Outcome{Reason: v1alpha1.ReasonAvailable}
 	}
 	return decision.Outcome{Reason: reasonOf(err), Detail: detailOf(err), RetryAfter: reporter.RetryAfter(err), Until: reporter.Until(err),
-		HeldBack: reporter.IsHeldBack(err), Paced: reporter.IsPaced(err)}
+		Unanswered: reporter.IsUnanswered(err), HeldBack: reporter.IsHeldBack(err), Paced: reporter.IsPaced(err)}
 }
 
 func reasonOf(err error) string {

@@ -20,6 +20,8 @@ type Outcome struct {
 	// RetryAfter is when to try again, if Reporter said so; Until is that time, where it is to be told.
 	RetryAfter time.Duration
 	Until      time.Time
+	// Unanswered says that no answer came, be it that nothing was sent.
+	Unanswered bool
 	// HeldBack says that nothing was sent, as Reporter is known not to answer.
 	HeldBack bool
 	// Paced says that nothing was sent, as Reporter is to be left alone until RetryAfter.

@@ -152,6 +152,25 @@ func TestConnectionThatWasNeverSeenIsLookedUpBeforeItsDeletion(t *testing.T) {
 	})
 }
 
+// An answer to others meanwhile says that Reporter is there, so that nothing holds the DELETE but the look-up that was none.
+func TestLookUpThatIsNotAnsweredIsNoLookUp(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		h.stop()
+		deleted := h.claim("a", "deleted", h.ids[0])
+		h.delete(deleted)
+		h.hold = func(c *call) bool { return isCall(c, http.MethodGet, h.ids[0]) }
+		h.launch()
+		h.wait(5 * time.Second)
+		h.askFor(endpointKind, defaultEndpointOfA)
+		h.wait(4 * time.Minute)
+		expect(t, "DELETEs", h.counts["DELETE sent"], 0)
+		h.hold = nil
+		h.wait(10 * time.Minute)
+		expect(t, "the resource", h.reason(deleted), "gone")
+		expect(t, "the connection is alive", h.alive(h.ids[0]), false)
+	})
+}
+
 func TestWhatWasReadBeforeADeletionIsReadAgain(t *testing.T) {
 	scene(t, func(t *testing.T, h *history) {
 		first, second := h.claim("a", "first", h.ids[0]), h.claim("a", "second", h.ids[1])

@@ -193,6 +193,7 @@ var mutants = []mutant{
 	{"a refused release of an endpoint is not told", protectionDir + ".EndpointReconciler.release", never(`refusal != "" && !held`), scene("TestRefusedReleaseOfWhatADeletionNeedsIsTold")},
 	{"a refused release of a Secret is told each time", secrets + ".release", always(`said != secret.GetUID()`), scene("TestRefusedReleaseOfWhatADeletionNeedsIsTold")},
 	{"a refused release of a RoleBinding is not told", protectionDir + ".RoleBindingReconciler.Reconcile", never(`refusal != ""`), unitTest(protectionDir, "TestRefusedReleaseOfARoleBindingIsTold")},
+	{"what was not looked up is deleted", deletion + ".attemptOnce", replace(`outcome.Unanswered`, `false`), scene("TestLookUpThatIsNotAnsweredIsNoLookUp")},
 	{"a refused finalizer of a successor is not told", deletion + ".sayNotHeld", always(`refusal == ""`), scene("TestRefusedFinalizerOfASuccessorIsTold")},
 	{"what may be deleted is told to stay", deletion + ".staying", never(`d.records.get(d.rc.UID).sent`), scene("TestConnectionThatMayBeDeletedIsNotToldToStay")},
 	{"one Secret that is not released keeps the others", protectionDir + ".SecretReconciler.releaseAllUnmarked", insertAfter(`failed = append(failed, r.releaseUnmarked(ctx, client.ObjectKeyFromObject(secret)))`, `if errors.Join(failed...) != nil { break }`), scene("TestRefusedReleaseOfASecretKeepsNoOther")},

@@ -230,6 +230,12 @@ func MayHaveActed(err error) bool {
 	return errors.As(err, &e) && e.mayHaveActed
 }
 
+// IsUnanswered reports that no answer came, be it that nothing was sent.
+func IsUnanswered(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.kind == kindUnavailable && e.Status == 0
+}
+
 // IsHeldBack reports that nothing was sent, as Reporter has not answered before. Pool.Recovered is called when it does again.
 func IsHeldBack(err error) bool {
 	var e *Error
