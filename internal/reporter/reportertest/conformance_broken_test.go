@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -69,11 +70,15 @@ func TestAgainstURL(t *testing.T) {
 	}
 }
 
+// rewrite changes answers, one at a time.
 func rewrite(rewrite func(*httptest.ResponseRecorder)) reportertest.Behaviour {
+	var mu sync.Mutex
 	return func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
 		answer := httptest.NewRecorder()
 		act(answer, req)
+		mu.Lock()
 		rewrite(answer)
+		mu.Unlock()
 		maps.Copy(w.Header(), answer.Header())
 		w.WriteHeader(answer.Code)
 		_, _ = answer.Body.WriteTo(w)
@@ -111,8 +116,11 @@ func onPath(suffix string) func(*http.Request) bool {
 
 // replay answers a key that was seen before with the answer of then.
 func replay() reportertest.Behaviour {
+	var mu sync.Mutex
 	answers := map[string]*httptest.ResponseRecorder{}
 	return func(w http.ResponseWriter, req *http.Request, act http.HandlerFunc) {
+		mu.Lock()
+		defer mu.Unlock()
 		key := req.Header.Get("Idempotency-Key")
 		if answers[key] == nil {
 			answers[key] = httptest.NewRecorder()
