@@ -172,11 +172,10 @@ func (d *deletion) staying(cause, why string) trail {
 
 // deleteInReporter has the connection deleted in Reporter, once there is a slot for the requests, and acts on what came of it.
 func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
-	ctx = d.withUrgency(ctx, d.rc, d.to)
-	if err := heldBack(ctx, d.to); err != nil {
-		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, err), d.waited))
+	ctx, free, queuedFor, held := d.admit(ctx, d.rc, d.to)
+	if held != nil {
+		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, held), d.waited))
 	}
-	free, queuedFor := d.requestSlot(ctx, d.rc, d.to)
 	if free == nil {
 		return d.waitInQueue(ctx, queuedFor)
 	}

@@ -113,11 +113,10 @@ func (r *Reconciler) observeConnection(ctx context.Context, rc *v1alpha1.Reporte
 }
 
 func (r *Reconciler) askForConnection(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) (decision.Outcome, bool) {
-	ctx = r.withUrgency(ctx, rc, to)
-	if err := heldBack(ctx, to); err != nil {
-		return r.outcomeOf(to, err), true
+	ctx, release, _, held := r.admit(ctx, rc, to)
+	if held != nil {
+		return r.outcomeOf(to, held), true
 	}
-	release, _ := r.requestSlot(ctx, rc, to)
 	if release == nil {
 		return decision.Outcome{}, false
 	}

@@ -147,20 +147,27 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return result, err
 }
 
-// withUrgency has the requests of a pass sent before all others, if somebody has asked for an attempt and its turn has come. Otherwise another
-// pass is dispatched when it comes.
-func (r *Reconciler) withUrgency(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) context.Context {
+// admit asks for a slot to send requests to a target, with the returned context. Without one there is the reason for which nothing is sent,
+// or for how long the resource has waited. Where somebody has asked for an attempt that would have to wait, it goes before all others as soon
+// as its turn comes.
+func (r *Reconciler) admit(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) (in context.Context, release func(), waited time.Duration, held error) {
 	request := kube.RequestFor(rc)
 	isTurn, asked := r.urgent.LoadAndDelete(request)
-	switch {
-	case !asked:
-		return ctx
-	case isTurn.(bool) || r.attempts.Take(to.Client.Identity(), request, time.Now()):
-		return reporter.WithUrgency(ctx)
-	default:
-		r.urgent.LoadOrStore(request, false)
-		return ctx
+	if !asked || !isTurn.(bool) {
+		if held = heldBack(ctx, to); held == nil {
+			release, waited = r.requestSlot(ctx, rc, to)
+		}
+		if !asked || release != nil {
+			return ctx, release, waited, held
+		}
+		if !r.attempts.Take(to.Client.Identity(), request, time.Now()) {
+			r.urgent.LoadOrStore(request, false)
+			return ctx, nil, waited, held
+		}
 	}
+	ctx = reporter.WithUrgency(ctx)
+	release, waited = r.requestSlot(ctx, rc, to)
+	return ctx, release, waited, nil
 }
 
 // requestSlot asks for a slot to send requests to a target. Without one it returns nil, and for how long the resource has waited: another
@@ -177,16 +184,13 @@ func (r *Reconciler) requestSlot(ctx context.Context, rc *v1alpha1.ReporterConne
 	return release, waited
 }
 
-// heldBack is why nothing is sent to a target whose Reporter does not answer, or has asked to be left alone, unless somebody has asked for
-// an attempt or one is due.
+// heldBack is why nothing is sent to a target whose Reporter does not answer, unless it is to be tried whether it does, or has asked to be
+// left alone.
 func heldBack(ctx context.Context, to access.Target) error {
 	if !reporter.PassesOutage(ctx) {
 		if err := to.Client.Outage(); err != nil {
 			return err
 		}
-	}
-	if reporter.IsUrgent(ctx) {
-		return nil
 	}
 	return to.Client.Pause()
 }

@@ -72,7 +72,7 @@ func (c *Client) OfferTrial() { c.outage.offerTrial() }
 // Pause returns nil if requests about connections are sent, as far as Reporter has not asked to be left alone for a while: otherwise an
 // *Error for which IsPaced is true.
 func (c *Client) Pause() error {
-	if held := c.pace.paused(http.MethodGet, clean(c.at(connectionsPath).EscapedPath()), time.Now(), false); held != nil {
+	if held := c.pace.hold(http.MethodGet, clean(c.at(connectionsPath).EscapedPath()), time.Now(), false); held != nil {
 		return held
 	}
 	return nil

@@ -32,6 +32,14 @@ func (p *pace) admit(method, path string, now time.Time, urgent, check bool) *Er
 	return p.allowance.take(method, path, now)
 }
 
+// hold returns why such a request would not be admitted without urgency, nil if it would be.
+func (p *pace) hold(method, path string, now time.Time, check bool) *Error {
+	if held := p.paused(method, path, now, check); held != nil {
+		return held
+	}
+	return p.allowance.hold(method, path, now)
+}
+
 // paused returns the answer by which the server asked that such a request wait, nil if there is none.
 func (p *pace) paused(method, path string, now time.Time, check bool) *Error {
 	if held := p.limit.hold(method, path, now); held != nil {
@@ -130,6 +138,20 @@ var errAllowanceUsedUp = errors.New("the requests that it allows for now are use
 func (l *allowance) take(method, path string, now time.Time) *Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	held := l.held(method, path, now)
+	if held == nil {
+		l.underWay++
+	}
+	return held
+}
+
+func (l *allowance) hold(method, path string, now time.Time) *Error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held(method, path, now)
+}
+
+func (l *allowance) held(method, path string, now time.Time) *Error {
 	if now.Before(l.renewal) && l.left <= l.underWay {
 		wait, until := l.renewal.Sub(now), l.until
 		if l.left > 0 {
@@ -137,7 +159,6 @@ func (l *allowance) take(method, path string, now time.Time) *Error {
 		}
 		return &Error{Method: method, Path: path, kind: kindRateLimited, Err: errAllowanceUsedUp, retryAfter: wait, until: until, paced: true}
 	}
-	l.underWay++
 	return nil
 }
 
