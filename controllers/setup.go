@@ -125,22 +125,32 @@ func New(env Environment, options Options) []Controller {
 		},
 	}
 	if options.Scope.IsNamespaced() {
-		heldBindings := &protection.RoleBindingReconciler{Client: env.Client, Live: env.Live}
-		all = append(all, Controller{
-			Name: "rolebinding-protection", Reconciler: heldBindings, Workers: 1,
-			RoleBindings: heldBindings.RoleBindingEvents(options.Scope),
-			Secrets:      protection.ReleaseEvents[*corev1.Secret](heldBindings),
-			Endpoints:    protection.ReleaseEvents[*v1alpha1.ReporterEndpoint](heldBindings),
-			Connections:  protection.ReleaseEvents[*v1alpha1.ReporterConnection](heldBindings),
-		})
+		all = append(all, roleBindingProtection(env, options.Scope))
 	}
 	for i := range all {
-		all[i].Reconciler = kube.Bounded{Reconciler: all[i].Reconciler}
-		all[i].RateLimiter = &kube.RateLimiter{Delay: func(failing time.Duration) time.Duration {
-			return decision.Jitter(decision.Proportional(failing), env.Random())
-		}}
+		all[i].limit(env.Random)
 	}
 	return all
+}
+
+// roleBindingProtection is the controller that an operator has which works in some namespaces alone.
+func roleBindingProtection(env Environment, s scope.Scope) Controller {
+	held := &protection.RoleBindingReconciler{Client: env.Client, Live: env.Live}
+	return Controller{
+		Name: "rolebinding-protection", Reconciler: held, Workers: 1,
+		RoleBindings: held.RoleBindingEvents(s),
+		Secrets:      protection.ReleaseEvents[*corev1.Secret](held),
+		Endpoints:    protection.ReleaseEvents[*v1alpha1.ReporterEndpoint](held),
+		Connections:  protection.ReleaseEvents[*v1alpha1.ReporterConnection](held),
+	}
+}
+
+// limit bounds how long a pass takes, and how soon one that failed is repeated.
+func (c *Controller) limit(random func() float64) {
+	c.Reconciler = kube.Bounded{Reconciler: c.Reconciler}
+	c.RateLimiter = &kube.RateLimiter{Delay: func(failing time.Duration) time.Duration {
+		return decision.Jitter(decision.Proportional(failing), random())
+	}}
 }
 
 // Setup adds the controllers to a manager that was made with the CacheOptions and ClientOptions of the scope, and whose answers of the API

@@ -42,7 +42,7 @@ func clientTest(name string) killer {
 
 var mutants = []mutant{
 	// What counts as deleted
-	{"any 404 counts as absent", reporterDir + ".answer.asError", always(`e.Code == "FET-1001"`), clientTest("TestAnswers")},
+	{"any 404 counts as absent", reporterDir + ".answer.classify", always(`e.Code == "FET-1001"`), clientTest("TestAnswers")},
 	{"any 2xx counts as deleted", reporterDir + ".Client.Delete", replace(`answer.status != http.StatusNoContent`, `answer.status/100 != 2`), clientTest("TestDeleteBelievesNoOtherSuccess")},
 	{"an odd answer to a DELETE is taken for a refusal", reporterDir + ".answer.asError", replace(`a.status < 400`, `false`), clientTest("TestMayHaveActed")},
 	{"another connection is taken for the one asked for", reporterDir + ".Client.Get", never(`shown.id() != id`), clientTest("TestGetBelievesNoOtherBody")},
@@ -86,13 +86,13 @@ var mutants = []mutant{
 
 	// What came of a creation or a change
 	{"what was begun to be sent counts as not sent", reporterDir + ".transport.noAnswer", replace(`d.begun`, `d.written.Load()`), clientTest("TestCreateIsSentInTimeOrNotAtAll")},
-	{"the refusal of a proxy counts as Reporter's", reporterDir + ".answer.asError", never(`isChange && !a.isRefusal(body.Code)`), clientTest("TestAnswersToChanges")},
+	{"the refusal of a proxy counts as Reporter's", reporterDir + ".answer.asError", never(`a.isChange() && !a.isRefusal(body.Code)`), clientTest("TestAnswersToChanges")},
 	{"a creation is sent however late", reporterDir + ".delivery.mayBeWritten", never(`d.request.sendWithin > 0`), clientTest("TestCreateIsSentInTimeOrNotAtAll")},
 	{"a creation is recorded for another tenant", reporterDir + ".delivery.mayBeWritten", replace(`tenantOf(d.request.token)`, `Tenant{}`), clientTest("TestPermissionOfACreateKnowsTheTenant")},
 	{"the answer to another creation is believed", reporterDir + ".Client.Create", never(`valueOf[string](created.ConfigName) != orEmpty(settings.ConfigName)`), clientTest("TestCreateBelievesNoOtherBody")},
 	{"the answer to another change is believed", reporterDir + ".Client.Update", never(`updated.id() != id`), clientTest("TestUpdateBelievesNoOtherBody")},
 	{"a change without permission", reporterDir + ".Client.Update", replace(`request{method: http.MethodPatch, permit: permit}`, `request{method: http.MethodPatch, permit: func(context.Context, Tenant) error { return nil }}`), clientTest("TestChangesThatAreNotSent")},
-	{"any conflict says that a name is taken", reporterDir + ".answer.asError", replace(`e.Code == "FET-1002"`, `e.Code != ""`), clientTest("TestAnswersToChanges")},
+	{"any conflict says that a name is taken", reporterDir + ".answer.classify", replace(`e.Code == "FET-1002"`, `e.Code != ""`), clientTest("TestAnswersToChanges")},
 	{"a password is repeated in a text", reporterDir + ".Client.callWith", remove(`r.secrets = settings.secrets()`), clientTest("TestSecretsAreNeverShown")},
 	{"a password is sent as another one", reporterDir + ".Settings.body", never(`!utf8.ValidString(field.text)`), clientTest("TestChangesThatAreNotSent")},
 	{"what is compared is more precise than what is stored", reporterDir + ".answer.connection", replace(`valueOf[time.Time](raw).Truncate(time.Millisecond)`, `valueOf[time.Time](raw)`), clientTest("TestCreate")},
@@ -291,7 +291,7 @@ var mutants = []mutant{
 	{"whoever waits for a pause to end says nothing of it", connectionDir + ".heldBack", replace(`return to.Client.Pause()`, `return nil`), scene("TestStatusSaysUntilWhenReporterAskedToBeLeftAlone")},
 	{"more is sent than a server still takes", reporterDir + ".allowance.held", never(`now.Before(l.renewal) && l.left <= l.underWay`), clientTest("TestAllowance")},
 	{"urgency is ignored for a request", reporterDir + ".transport.send", replace(`urgent := IsUrgent(ctx)`, `urgent := false`), clientTest("TestUrgentLogin")},
-	{"whoever answers 401 refuses the credentials", reporterDir + ".answer.asError", remove(`case !a.isRefusal(body.Code):`), clientTest("TestAnswers")},
+	{"whoever answers 401 refuses the credentials", reporterDir + ".answer.classify", remove(`case !a.isRefusal(code):`), clientTest("TestAnswers")},
 	{"an unreadable tenant is none", reporterDir + ".tenantOf", replace(`if json.Unmarshal(claim, &id) != nil || id == nil || clean(*id) != *id {…}`, `if json.Unmarshal(claim, &id) != nil || id == nil || clean(*id) != *id { return Tenant{Readable: true} }`), clientTest("TestTenantID")},
 	{"a refused token is kept", reporterDir + ".session.drop", remove(`if s.token == refused {…}`), clientTest("TestRefusedToken")},
 	{"no retry with a fresh token", reporterDir + ".Client.call", always(`!a.tokenRefused`), clientTest("TestRefusedToken")},

@@ -44,7 +44,29 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	reporter := reportertest.New()
 	jobs := play.NewJobs(reporter)
-	var address string
+	address, err := configure(reporter, jobs, args)
+	if err != nil {
+		return err
+	}
+	for _, c := range connections {
+		reporter.Add(c)
+	}
+	logger := log.New(out, "", log.Ltime)
+	handler := play.Watched(play.WithJobs(reporter, jobs), func(e play.Exchange) {
+		logger.Printf("%s %s %s (%s)", e.Method, e.URI, e.Answer, e.Took.Round(time.Millisecond))
+	})
+	server, err := reportertest.Start(handler, address)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	introduce(out, server.URL, reporter.Connections())
+	<-ctx.Done()
+	return nil
+}
+
+// configure has a Reporter be as the flags say, and returns the address to listen on.
+func configure(reporter *reportertest.Reporter, jobs *play.Jobs, args []string) (address string, err error) {
 	flags := flag.NewFlagSet("reporter", flag.ExitOnError)
 	flags.StringVar(&address, "addr", "127.0.0.1:4006", "loopback `address` to listen on")
 	flags.Func("busy", "let a job read from a connection, as `configName[=duration]`; repeatable", func(value string) error {
@@ -85,27 +107,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	})
 	flags.Parse(args) //nolint:errcheck // exits on errors
 	if flags.NArg() > 0 {
-		return fmt.Errorf("unexpected argument %q", flags.Arg(0))
+		return "", fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if err := checkLoopback(address); err != nil {
-		return err
-	}
-
-	for _, c := range connections {
-		reporter.Add(c)
-	}
-	logger := log.New(out, "", log.Ltime)
-	handler := play.Watched(play.WithJobs(reporter, jobs), func(e play.Exchange) {
-		logger.Printf("%s %s %s (%s)", e.Method, e.URI, e.Answer, e.Took.Round(time.Millisecond))
-	})
-	server, err := reportertest.Start(handler, address)
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	introduce(out, server.URL, reporter.Connections())
-	<-ctx.Done()
-	return nil
+	return address, checkLoopback(address)
 }
 
 // acts says whether a request changes something in Reporter.

@@ -277,14 +277,19 @@ func (a *answer) asError() *Error {
 		Message string          `json:"message"`
 		Detail  string          `json:"detail"` // in place of message in application/problem+json
 	}
-	isChange := a.acts && a.method != http.MethodDelete
 	numeric := false
 	if a.status >= 400 && a.decodeBody(&body) {
 		if e.Code, numeric = a.parseCode(body.Code); e.Code != "" {
 			e.Title, e.Message = a.clean(body.Title), a.clean(body.Message+body.Detail)
 		}
 	}
-	e.mayHaveActed = a.acts && (a.status < 400 || a.status >= 500 || isChange && !a.isRefusal(body.Code))
+	e.mayHaveActed = a.acts && (a.status < 400 || a.status >= 500 || a.isChange() && !a.isRefusal(body.Code))
+	a.classify(e, body.Code, numeric)
+	return e
+}
+
+// classify says of which kind an error is, by the status and the code that the body has.
+func (a *answer) classify(e *Error, code json.RawMessage, numeric bool) {
 	switch {
 	case a.status == http.StatusNotFound && e.Code == "FET-1001":
 		e.kind = kindNotFound
@@ -292,19 +297,19 @@ func (a *answer) asError() *Error {
 		e.kind = kindWrongPath
 	case a.status == http.StatusConflict && e.Code == "FET-1021":
 		e.kind = kindJobInProgress
-	case a.status == http.StatusConflict && e.Code == "FET-1002" && isChange:
+	case a.status == http.StatusConflict && e.Code == "FET-1002" && a.isChange():
 		e.kind = kindNameTaken
 	case a.status == http.StatusConflict && e.Code != "":
 		e.kind = kindConflict
 	case a.status == http.StatusBadRequest && e.Code == "FET-0404":
 		e.kind = kindInvalidID
-	case a.status == http.StatusBadRequest && isCode(body.Code) && isChange:
+	case a.status == http.StatusBadRequest && isCode(code) && a.isChange():
 		e.kind, e.Fields = kindInvalid, a.fields()
 	case a.status == http.StatusRequestHeaderFieldsTooLarge:
 		e.kind = kindUnauthorized
 	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden:
 		switch {
-		case !a.isRefusal(body.Code):
+		case !a.isRefusal(code):
 			e.foreign = true
 		case a.status == http.StatusForbidden:
 			e.kind = kindForbidden
@@ -318,8 +323,10 @@ func (a *answer) asError() *Error {
 	default:
 		e.kind = kindUnexpected
 	}
-	return e
 }
+
+// isChange says whether a connection was to be created or changed.
+func (a *answer) isChange() bool { return a.acts && a.method != http.MethodDelete }
 
 // asLoginError is asError for the answer of an Access Manager. Whatever that has against the request, but for its rate, it has against the
 // credentials; what it says of connections means nothing.

@@ -23,64 +23,80 @@ type page struct {
 	Total int   `json:"total"`
 }
 
+// selection is what a list is asked for.
+type selection struct {
+	query           url.Values
+	product, ofType string
+	from, to        time.Time
+	isDescending    bool
+	page, limit     int
+}
+
+// parseSelection returns the answer 400 to what the service does not understand. Fields that it does not know do nothing, without a word.
+func parseSelection(req *http.Request, now time.Time) (s selection, refusal *answer) {
+	s.query = req.URL.Query()
+	var err error
+	if s.page, err = positive(s.query.Get("page"), 1); err != nil {
+		return s, &answer{400, invalidQuery.with("The page must be a number from 1 on.")}
+	}
+	s.limit, err = positive(s.query.Get("limit"), defaultLimit)
+	switch {
+	case err != nil:
+		return s, &answer{400, invalidQuery.with("The limit must be a number from 1 on.")}
+	case s.limit > maxLimit:
+		return s, &answer{400, limitExceeded}
+	}
+	order := strings.ToLower(cmp.Or(s.query.Get("sortOrder"), "desc"))
+	if s.isDescending = order == "desc"; order != "asc" && !s.isDescending {
+		return s, &answer{400, invalidSortOrder}
+	}
+	s.from, s.to, err = window(s.query, now)
+	switch {
+	case err != nil:
+		return s, &answer{400, invalidDate}
+	case !s.from.Before(s.to):
+		return s, &answer{400, invalidFinalDate}
+	}
+	s.product = strings.ToLower(strings.TrimSpace(req.Header.Get("X-Product-Name")))
+	if s.product != "" && !productNames.MatchString(s.product) {
+		return s, &answer{400, invalidHeader}
+	}
+	s.ofType = strings.ToUpper(s.query.Get("type"))
+	return s, nil
+}
+
+func (s *selection) has(c *record) bool {
+	return !c.CreatedAt.Before(s.from) && c.CreatedAt.Before(s.to) && (s.product == "" || s.product == c.ProductName) &&
+		(s.ofType == "" || s.ofType == c.Type) && hasMetadata(c.Metadata, s.query)
+}
+
 // list shows the connections created in a window of at most one month, so it never proves absence. The header
-// X-Product-Name, type and metadata narrow it; other fields do nothing, without a word. In multi-tenant mode the internal
-// connections come first on page 1, whatever is asked for but the type.
+// X-Product-Name, type and metadata narrow it. In multi-tenant mode the internal connections come first on page 1, whatever is asked for
+// but the type.
 func (r *Reporter) list(tenant string, req *http.Request) answer {
-	query := req.URL.Query()
-	number, err := positive(query.Get("page"), 1)
-	if err != nil {
-		return answer{400, invalidQuery.with("The page must be a number from 1 on.")}
+	asked, refusal := parseSelection(req, r.now())
+	if refusal != nil {
+		return *refusal
 	}
-	limit, err := positive(query.Get("limit"), defaultLimit)
-	switch {
-	case err != nil:
-		return answer{400, invalidQuery.with("The limit must be a number from 1 on.")}
-	case limit > maxLimit:
-		return answer{400, limitExceeded}
-	}
-	order := strings.ToLower(cmp.Or(query.Get("sortOrder"), "desc"))
-	if order != "asc" && order != "desc" {
-		return answer{400, invalidSortOrder}
-	}
-	from, to, err := window(query, r.now())
-	switch {
-	case err != nil:
-		return answer{400, invalidDate}
-	case !from.Before(to):
-		return answer{400, invalidFinalDate}
-	}
-
-	product := strings.ToLower(strings.TrimSpace(req.Header.Get("X-Product-Name")))
-	if product != "" && !productNames.MatchString(product) {
-		return answer{400, invalidHeader}
-	}
-
-	ofType := strings.ToUpper(query.Get("type"))
-	found := r.living(func(c *record) bool {
-		inWindow := !c.CreatedAt.Before(from) && c.CreatedAt.Before(to)
-		return c.Tenant == tenant && inWindow && (product == "" || product == c.ProductName) &&
-			(ofType == "" || ofType == c.Type) && hasMetadata(c.Metadata, query)
-	})
-	if order == "desc" {
+	found := r.living(func(c *record) bool { return c.Tenant == tenant && asked.has(c) })
+	if asked.isDescending {
 		slices.Reverse(found)
 	}
 	total := len(found)
-	pages := (total + limit - 1) / limit
-	if number > pages {
+	if pages := (total + asked.limit - 1) / asked.limit; asked.page > pages {
 		found = found[:0]
 	} else {
-		found = found[(number-1)*limit : min(number*limit, total)]
+		found = found[(asked.page-1)*asked.limit : min(asked.page*asked.limit, total)]
 	}
 	items := []any{}
-	if r.multiTenant && number == 1 {
-		items = r.listedInternal(tenant, ofType)
+	if r.multiTenant && asked.page == 1 {
+		items = r.listedInternal(tenant, asked.ofType)
 		total += len(items)
 	}
 	for _, c := range found {
 		items = append(items, c.shown(false))
 	}
-	return answer{200, page{Items: items, Page: number, Limit: limit, Total: total}}
+	return answer{200, page{Items: items, Page: asked.page, Limit: asked.limit, Total: total}}
 }
 
 func (r *Reporter) listedInternal(tenant, ofType string) []any {
