@@ -34,7 +34,7 @@ type queue struct {
 	slot, recovery line
 }
 
-// isIdle says whether nobody needs it. A pause that is not over is no need: whoever asks is told of it.
+// isIdle says whether nobody needs it. A pause that is not over is no need: whoever asks gets it as the reason.
 func (q *queue) isIdle() bool {
 	return q.inFlight+q.granted == 0 && q.slot.front() == nil && q.recovery.front() == nil
 }

@@ -17,7 +17,7 @@ type Outcome struct {
 	Reason string
 	// Detail is bounded, and the same each time the same thing happens: it becomes part of a status.
 	Detail string
-	// RetryAfter is when to try again, if Reporter said so; Until is that time, where it is to be told.
+	// RetryAfter is when to try again, if Reporter said so; Until is that time, where messages name it.
 	RetryAfter time.Duration
 	Until      time.Time
 	// Unanswered says that no answer came, be it that nothing was sent.

@@ -41,7 +41,7 @@ type Error struct {
 
 	kind       kind
 	retryAfter time.Duration
-	// until is the time at which what the server asked for ends, zero where it is not told.
+	// until is the time at which what the server asked for ends, zero where messages do not name it.
 	until time.Time
 	// within is the timeout that ran out without an answer, 0 if none did.
 	within time.Duration
@@ -268,7 +268,7 @@ func RetryAfter(err error) time.Duration {
 // meaning.
 func (a *answer) asError() *Error {
 	e := &Error{Method: a.method, Path: a.path, Status: a.status}
-	if e.retryAfter = parseRetryAfter(a.header.Get("Retry-After"), serverTime(a.header, a.received)); e.retryAfter >= toldWait {
+	if e.retryAfter = parseRetryAfter(a.header.Get("Retry-After"), serverTime(a.header, a.received)); e.retryAfter >= namedWait {
 		e.until = a.received.Add(min(e.retryAfter, maxPause))
 	}
 	var body struct {

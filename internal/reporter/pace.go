@@ -103,8 +103,8 @@ func (p *pause) end(sent time.Time) {
 	}
 }
 
-// toldWait is the shortest wait whose end is told: each end is another text.
-const toldWait = time.Minute
+// namedWait is the shortest wait whose end messages name: each end makes another message.
+const namedWait = time.Minute
 
 // hold returns the answer that began the pause, with the rest of it to wait, or nil if there is none.
 func (p *pause) hold(method, path string, now time.Time) *Error {
@@ -125,7 +125,7 @@ type allowance struct {
 	// left is the least that an answer named for the time before renewal; while that is in the past, nothing is known.
 	left     int
 	renewal  time.Time
-	until    time.Time // the renewal, where it is told
+	until    time.Time // the renewal, where messages name it
 	underWay int
 }
 
@@ -184,7 +184,7 @@ func (l *allowance) giveBack(header http.Header, now time.Time) {
 		return
 	}
 	l.left, l.renewal, l.until = left, renewal, time.Time{}
-	if renewal.Sub(now) >= toldWait {
+	if renewal.Sub(now) >= namedWait {
 		l.until = renewal
 	}
 }
