@@ -195,7 +195,7 @@ func (w window) wasShown(claim *v1alpha1.ReporterConnection, to place) bool {
 // since. It does so for ten minutes in all.
 func (w window) isUnverified(claim *v1alpha1.ReporterConnection, c *call) bool {
 	h := w.h
-	if h.created(claim).revision > w.requested.revision || h.refused[claim.UID][c.to.base] || len(h.seenAt(claim.UID, c.to.base)) > 0 || h.hasRefusedLogin(claim) {
+	if h.created(claim).since.After(h.deletedSince(c.pass.rc)) || h.refused[claim.UID][c.to.base] || len(h.seenAt(claim.UID, c.to.base)) > 0 || h.hasRefusedLogin(claim) {
 		return false
 	}
 	began, held := h.heldSince[heldBy{c.i, c.pass.rc.UID}]
@@ -329,6 +329,22 @@ func (h *history) requested(rc *v1alpha1.ReporterConnection) version {
 		}
 	}
 	return requested
+}
+
+// deletedSince is when somebody asked for the deletion that a resource has now. Where a restored API server brings one back that was gone, it
+// brings its deletion back too, which is as old as it was.
+func (h *history) deletedSince(rc *v1alpha1.ReporterConnection) time.Time {
+	var since time.Time
+	for _, v := range h.api.versions[connectionKind][client.ObjectKeyFromObject(rc)] {
+		switch {
+		case v.object == nil || v.object.GetUID() != rc.UID:
+		case v.object.GetDeletionTimestamp().IsZero():
+			since = time.Time{}
+		case since.IsZero():
+			since = v.since
+		}
+	}
+	return since
 }
 
 func (h *history) created(rc *v1alpha1.ReporterConnection) version {

@@ -104,12 +104,12 @@ func TestDeletionThatWaitedIsJudgedByWhatTheAPIServerSays(t *testing.T) {
 
 // snapshot is what the API server had at a revision.
 type snapshot struct {
-	revision int64
-	objects  map[string]map[client.ObjectKey]client.Object
+	revision, era int64
+	objects       map[string]map[client.ObjectKey]client.Object
 }
 
 func (s *apiServer) snapshot() snapshot {
-	taken := snapshot{s.revision, map[string]map[client.ObjectKey]client.Object{}}
+	taken := snapshot{s.revision, s.eras, map[string]map[client.ObjectKey]client.Object{}}
 	for kind, objects := range s.objects {
 		taken.objects[kind] = maps.Clone(objects)
 	}
@@ -121,7 +121,7 @@ func (s *apiServer) restore(taken snapshot) {
 	s.revision = taken.revision
 	if s.stride > 1 {
 		s.eras++
-		s.revision += s.eras - s.revision%s.stride
+		s.revision += s.eras - taken.era
 	}
 	for kind := range s.objects {
 		for key := range s.objects[kind] {

@@ -129,6 +129,7 @@ func explain(t *testing.T, seed uint64) string {
 	if !*simulationShorten {
 		return fmt.Sprintf("seed %d: %s", seed, h.failure)
 	}
+	t.Logf("seed %d: %s; it is being shortened", seed, h.failure) // which may not come to an end either
 	short := shorten(t, h)
 	short = simulate(t, 0, short.drawn, true)
 	return fmt.Sprintf("seed %d: %s\n\nShortened to %d of %d choices that are not the calm one: %s\n%s\n\n"+
