@@ -122,6 +122,9 @@ func (a *Accessor) target(ctx context.Context, reader client.Reader, rc *v1alpha
 	if to.Endpoint, err = a.endpointFor(ctx, reader, rc); err == nil {
 		to.Client, to.credentials, err = a.clientFor(ctx, to.Endpoint, purpose)
 	}
+	if to.Client != nil && purpose == "" {
+		err = a.releaseIfGone(ctx, rc.EndpointKey())
+	}
 	var o *ObstacleError
 	if errors.As(err, &o) {
 		to.Obstacle = o.Outcome
@@ -206,6 +209,16 @@ func (a *Accessor) ClientFor(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 
 // Release forgets the Reporter of an endpoint that is gone.
 func (a *Accessor) Release(endpoint client.ObjectKey) { a.pool.Release(endpoint.String()) }
+
+// releaseIfGone forgets the Reporter of an endpoint that has gone while its Secret was read: whoever noticed that may have forgotten it
+// before there was a client of it.
+func (a *Accessor) releaseIfGone(ctx context.Context, endpoint client.ObjectKey) error {
+	err := a.cached.Get(ctx, endpoint, &v1alpha1.ReporterEndpoint{})
+	if apierrors.IsNotFound(err) {
+		a.Release(endpoint)
+	}
+	return client.IgnoreNotFound(err)
+}
 
 func (a *Accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint, purpose string) (c *reporter.Client, credentials string, err error) {
 	if a.scope.IsNamespaced() && endpoint.Spec.AllowedNamespaces.From == v1alpha1.FromSelector {

@@ -152,6 +152,7 @@ var mutants = []mutant{
 	{"Retain keeps the finalizer of a live resource", reconciler + ".ensureFinalizer", always(`!controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer)`), scene("TestRetainTakesTheFinalizerOffALiveResource")},
 	{"any namespace may use any endpoint", accessor + ".Allows", always(`namespace == endpoint.Namespace`), scene("TestNewLabelsOfANamespaceWakeItsConnections")},
 	{"endpoints outside of the scope are read", accessor + ".endpointFor", always(`a.scope.Includes(key.Namespace)`), unitTest(accessDir, "TestEndpointsOutsideOfTheScopeAreNotRead")},
+	{"who reads a Secret while an endpoint goes brings its Reporter back", accessor + ".target", remove(`if to.Client != nil && purpose == "" {…}`), scene("TestReporterOfAnEndpointThatGoesIsNotBroughtBack")},
 	{"an unlabelled Secret is reported as missing", accessor + ".checkMark", remove(`case metadata.Labels[v1alpha1.CredentialsLabel] != "true":`), scene("TestUnmarkedSecretIsToldApartFromAMissingOne")},
 
 	// What a deletion needs
