@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package access turns a ReporterEndpoint and its Secret into a client of Reporter. It is the only reader of Secrets, and it confirms with
+// Package access turns a ReporterEndpoint and its Secret into a client of Reporter. It alone uses what is in Secrets, and it confirms with
 // the API server what a deletion rests on.
 package access
 
@@ -64,7 +64,7 @@ type Target struct {
 	Endpoint *v1alpha1.ReporterEndpoint
 	// Client speaks to its Reporter, nil where there is an obstacle.
 	Client *reporter.Client
-	// Obstacle says what is in the way; it is done if nothing is.
+	// Obstacle says why there is no client; its reason is Available where there is one.
 	Obstacle decision.Outcome
 
 	// credentials stand for those that the client was made with, empty without any.
@@ -92,8 +92,8 @@ func (a *Accessor) Target(ctx context.Context, rc *v1alpha1.ReporterConnection) 
 	return a.target(ctx, a.cached, rc, "")
 }
 
-// confirming goes before the name of an endpoint that is asked for to confirm it. Its Reporter is kept no longer than that takes: whether the
-// endpoint is there to stay, and when it goes, the cache alone tells.
+// confirming goes before the name of an endpoint in the pool while the endpoint is confirmed. The Reporter of one that the API server alone
+// shows is forgotten after that: the event by which others are forgotten may never come for it.
 const confirming = "confirming "
 
 // Confirm is Target as the API server had it at a time or later: the endpoint, that it lets the resource in, and that the Secret is still
@@ -121,6 +121,9 @@ func (a *Accessor) target(ctx context.Context, reader client.Reader, rc *v1alpha
 	var err error
 	if to.Endpoint, err = a.endpointFor(ctx, reader, rc); err == nil {
 		to.Client, to.credentials, err = a.clientFor(ctx, to.Endpoint, purpose)
+	}
+	if to.Client != nil && purpose == "" {
+		err = a.releaseIfGone(ctx, rc.EndpointKey())
 	}
 	var o *ObstacleError
 	if errors.As(err, &o) {
@@ -206,6 +209,16 @@ func (a *Accessor) ClientFor(ctx context.Context, endpoint *v1alpha1.ReporterEnd
 
 // Release forgets the Reporter of an endpoint that is gone.
 func (a *Accessor) Release(endpoint client.ObjectKey) { a.pool.Release(endpoint.String()) }
+
+// releaseIfGone forgets the Reporter of an endpoint that has gone while its Secret was read: whoever noticed that may have forgotten it
+// before there was a client of it.
+func (a *Accessor) releaseIfGone(ctx context.Context, endpoint client.ObjectKey) error {
+	err := a.cached.Get(ctx, endpoint, &v1alpha1.ReporterEndpoint{})
+	if apierrors.IsNotFound(err) {
+		a.Release(endpoint)
+	}
+	return client.IgnoreNotFound(err)
+}
 
 func (a *Accessor) clientFor(ctx context.Context, endpoint *v1alpha1.ReporterEndpoint, purpose string) (c *reporter.Client, credentials string, err error) {
 	if a.scope.IsNamespaced() && endpoint.Spec.AllowedNamespaces.From == v1alpha1.FromSelector {

@@ -39,17 +39,17 @@ func (q *queue) isIdle() bool {
 	return q.inFlight+q.granted == 0 && q.slot.front() == nil && q.recovery.front() == nil
 }
 
-// line holds waiters. Urgent ones go before the rest.
-type line struct{ urgent, routine list.List }
+// line holds waiters. Preferred ones go before the rest.
+type line struct{ preferred, rest list.List }
 
-func (l *line) of(urgent bool) *list.List {
-	if urgent {
-		return &l.urgent
+func (l *line) of(preferred bool) *list.List {
+	if preferred {
+		return &l.preferred
 	}
-	return &l.routine
+	return &l.rest
 }
 
-func (l *line) front() *list.Element { return cmp.Or(l.urgent.Front(), l.routine.Front()) }
+func (l *line) front() *list.Element { return cmp.Or(l.preferred.Front(), l.rest.Front()) }
 
 // Waiter is a request for a slot.
 type Waiter[S, R comparable] struct {
@@ -58,9 +58,9 @@ type Waiter[S, R comparable] struct {
 	Server  S
 	// Limit is how many requests to the server may be in flight.
 	Limit int
-	// Urgent requests go before the rest. One that is to be sent AtOnce goes before them, and does not wait for the end of a pause.
-	Urgent, AtOnce bool
-	Now            time.Time
+	// Preferred requests go before the rest. One that is to be sent AtOnce goes before them, and does not wait for the end of a pause.
+	Preferred, AtOnce bool
+	Now               time.Time
 }
 
 type waiter[S, R comparable] struct {
@@ -107,7 +107,7 @@ func (q *Queues[S, R]) Acquire(w Waiter[S, R]) (release func(), waited time.Dura
 	defer q.mu.Unlock()
 	in := q.queue(w.Server)
 	grant := q.grantAt(w.Server, w.Request)
-	isFirst := w.AtOnce || in.slot.urgent.Len() == 0 && (w.Urgent || in.slot.routine.Len() == 0)
+	isFirst := w.AtOnce || in.slot.preferred.Len() == 0 && (w.Preferred || in.slot.rest.Len() == 0)
 	isFree := in.inFlight+in.granted < w.Limit && isFirst
 	if in.inFlight < w.Limit && (w.AtOnce || !w.Now.Before(in.until)) && (grant != nil || isFree) {
 		q.returnGrant(grant)
@@ -236,7 +236,7 @@ func (q *Queues[S, R]) grant(w *waiter[S, R], wait time.Duration) {
 // trial: that is another's turn now.
 func (q *Queues[S, R]) enqueue(w Waiter[S, R], isDown bool) *waiter[S, R] {
 	if at := q.waiting[w.Request]; at != nil {
-		if at.Server == w.Server && at.Urgent == w.Urgent && at.AtOnce == w.AtOnce && at.isDown == isDown {
+		if at.Server == w.Server && at.Preferred == w.Preferred && at.AtOnce == w.AtOnce && at.isDown == isDown {
 			at.Limit = w.Limit
 			return at
 		}
@@ -259,9 +259,9 @@ func (q *Queues[S, R]) enqueue(w Waiter[S, R], isDown bool) *waiter[S, R] {
 func (q *Queues[S, R]) add(at *waiter[S, R]) {
 	in := q.queue(at.Server)
 	if at.isDown {
-		at.in = in.recovery.of(at.Urgent)
+		at.in = in.recovery.of(at.Preferred)
 	} else {
-		at.in = in.slot.of(at.Urgent)
+		at.in = in.slot.of(at.Preferred)
 	}
 	at.element = at.in.PushBack(at)
 	q.waiting[at.Request] = at

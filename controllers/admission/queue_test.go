@@ -37,7 +37,7 @@ func atCounter(t *testing.T, story func(*counter)) {
 }
 
 func waiting(server, name string, urgent bool) Waiter[string, string] {
-	return Waiter[string, string]{Request: name, Server: server, Limit: 2, Urgent: urgent, Now: time.Now()}
+	return Waiter[string, string]{Request: name, Server: server, Limit: 2, Preferred: urgent, Now: time.Now()}
 }
 
 // acquire asks for a slot in whatever reconcile is under way.

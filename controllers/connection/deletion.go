@@ -60,7 +60,7 @@ func (r *Reconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.Reporte
 	case decision.StepDelete:
 		return d.deleteInReporter(ctx)
 	default:
-		return d.release(ctx, d.confirm(ctx, nil))
+		return d.proceed(ctx, d.confirm(ctx, nil))
 	}
 }
 
@@ -111,8 +111,8 @@ func (d *deletion) isTarget(other access.Target) bool {
 	return d.to.Client != nil && d.to.Client.URL() == other.Client.URL() && d.to.Client.Identity() == other.Client.Identity()
 }
 
-// release does what the confirmed grounds of the deletion say, short of a DELETE.
-func (d *deletion) release(ctx context.Context, confirmed confirmation) (ctrl.Result, error) {
+// proceed does what the confirmed grounds of the deletion say, short of a DELETE.
+func (d *deletion) proceed(ctx context.Context, confirmed confirmation) (ctrl.Result, error) {
 	switch verdict := confirmed.verdict; {
 	case confirmed.err != nil:
 		return ctrl.Result{}, confirmed.err
@@ -172,18 +172,18 @@ func (d *deletion) staying(cause, why string) trail {
 
 // deleteInReporter has the connection deleted in Reporter, once there is a slot for the requests, and acts on what came of it.
 func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
-	ctx, free, queuedFor, held := d.admit(ctx, d.rc, d.to)
+	ctx, release, queuedFor, held := d.admit(ctx, d.rc, d.to)
 	if held != nil {
 		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, held), d.waited))
 	}
-	if free == nil {
+	if release == nil {
 		return d.waitInQueue(ctx, queuedFor)
 	}
-	attempt, err := d.attempt(ctx, free)
+	attempt, err := d.attempt(ctx, release)
 	var refused *notPermittedError
 	switch {
 	case errors.As(err, &refused):
-		return d.release(ctx, refused.confirmation)
+		return d.proceed(ctx, refused.confirmation)
 	case err != nil:
 		return ctrl.Result{}, err
 	}
@@ -203,8 +203,8 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 // attempt logs in, looks first where the connection was not seen before, and has it deleted. A token that was refused is replaced once.
 // Then the slot is free for others: what follows is the API server's to answer. The error is that of the API server, or a
 // *notPermittedError.
-func (d *deletion) attempt(ctx context.Context, free func()) (decision.Attempt, error) {
-	defer free()
+func (d *deletion) attempt(ctx context.Context, release func()) (decision.Attempt, error) {
+	defer release()
 	attempt, tokenRefused, err := d.attemptOnce(ctx)
 	if tokenRefused {
 		attempt, _, err = d.attemptOnce(ctx)
@@ -228,7 +228,7 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 		case outcome.Unanswered: // it was not looked up, perhaps as nothing was sent
 			return decision.Attempt{Deletion: outcome}, false, nil
 		case seenIn != nil: // it may live where it was seen, and what is here is not what was seen
-			return decision.Attempt{Deletion: outcome, Confirmation: outcome, Seen: true}, false, nil
+			return decision.Attempt{Deletion: outcome, SecondLook: outcome, Seen: true}, false, nil
 		}
 	}
 	attempt = decision.Attempt{Seen: seenIn != nil, SeenHere: seenIn != nil, SentBefore: d.records.get(d.rc.UID).sent, ConfigName: d.rc.ConfigName()}
@@ -244,7 +244,7 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 	case reporter.MayHaveActed(deleted):
 		d.records.update(d.rc.UID, func(r *record) { r.sent = true })
 	case attempt.Deletion.IsAbsent():
-		d.confirmAbsence(ctx, place, &attempt)
+		d.lookAgain(ctx, place, &attempt)
 	}
 	return attempt, reporter.IsTokenRefused(deleted), nil
 }
@@ -270,14 +270,14 @@ type notPermittedError struct{ confirmation }
 
 func (*notPermittedError) Error() string { return "what the deletion rests on has changed" }
 
-// confirmAbsence asks whether the connection really is not there: Reporter answers the DELETE of what it does not delete in the same way,
+// lookAgain asks whether the connection really is not there: Reporter answers the DELETE of what it does not delete in the same way,
 // and the token may have been renewed meanwhile, for another tenant.
-func (d *deletion) confirmAbsence(ctx context.Context, place v1alpha1.ObservedIn, attempt *decision.Attempt) {
+func (d *deletion) lookAgain(ctx context.Context, place v1alpha1.ObservedIn, attempt *decision.Attempt) {
 	_, err := d.to.Client.Get(ctx, d.rc.ConnectionID())
-	attempt.Confirmation = access.OutcomeOf(err)
+	attempt.SecondLook = access.OutcomeOf(err)
 	now, outcome := d.logIn(ctx, d.to)
 	if !outcome.IsDone() {
-		attempt.Confirmation = outcome
+		attempt.SecondLook = outcome
 	}
 	attempt.SeenHere = attempt.SeenHere && now == place
 }

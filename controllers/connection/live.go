@@ -31,7 +31,7 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 	}
 	outcome, asked := r.observeConnection(ctx, rc, to)
 	if !asked {
-		r.lookups.Exempt(kube.RequestFor(rc)) // its turn to be looked up has come, and is not over before it is
+		r.lookups.Exempt(kube.RequestFor(rc)) // its turn to be looked up has come, and lasts until it is looked up
 		return ctrl.Result{RequeueAfter: r.jitter(decision.MaxDelay)}, nil
 	}
 	r.lookups.Forget(kube.RequestFor(rc), time.Now())

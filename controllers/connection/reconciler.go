@@ -154,7 +154,7 @@ func (r *Reconciler) admit(ctx context.Context, rc *v1alpha1.ReporterConnection,
 	request := kube.RequestFor(rc)
 	isTurn, asked := r.urgent.LoadAndDelete(request)
 	if !asked || !isTurn.(bool) {
-		if held = heldBack(ctx, to); held == nil {
+		if held = reasonToWait(ctx, to); held == nil {
 			release, waited = r.requestSlot(ctx, rc, to)
 		}
 		if !asked || release != nil {
@@ -175,7 +175,7 @@ func (r *Reconciler) admit(ctx context.Context, rc *v1alpha1.ReporterConnection,
 func (r *Reconciler) requestSlot(ctx context.Context, rc *v1alpha1.ReporterConnection, to access.Target) (release func(), waited time.Duration) {
 	w := waiterFor(rc, to)
 	if reporter.IsUrgent(ctx) {
-		w.Urgent, w.AtOnce = true, true
+		w.Preferred, w.AtOnce = true, true
 	}
 	release, waited = r.requests.Acquire(w)
 	if release == nil && w.AtOnce {
@@ -184,9 +184,9 @@ func (r *Reconciler) requestSlot(ctx context.Context, rc *v1alpha1.ReporterConne
 	return release, waited
 }
 
-// heldBack is why nothing is sent to a target whose Reporter does not answer, unless it is to be tried whether it does, or has asked to be
+// reasonToWait is why nothing is sent to a target whose Reporter does not answer, unless it is to be tried whether it does, or has asked to be
 // left alone.
-func heldBack(ctx context.Context, to access.Target) error {
+func reasonToWait(ctx context.Context, to access.Target) error {
 	if !reporter.PassesOutage(ctx) {
 		if err := to.Client.Outage(); err != nil {
 			return err
@@ -218,7 +218,7 @@ func (r *Reconciler) waitForReporter(rc *v1alpha1.ReporterConnection, to access.
 
 func waiterFor(rc *v1alpha1.ReporterConnection, to access.Target) admission.Waiter[reporter.Identity, reconcile.Request] {
 	return admission.Waiter[reporter.Identity, reconcile.Request]{Request: kube.RequestFor(rc), Server: to.Client.Identity(),
-		Limit: max(1, int(to.Endpoint.Spec.MaxInFlight)), Urgent: !rc.DeletionTimestamp.IsZero(), Now: time.Now()}
+		Limit: max(1, int(to.Endpoint.Spec.MaxInFlight)), Preferred: !rc.DeletionTimestamp.IsZero(), Now: time.Now()}
 }
 
 // logIn makes sure that there is a token, and returns the place that the target's client speaks to. Where the outcome is not done, there

@@ -13,8 +13,8 @@ import (
 type Attempt struct {
 	// Deletion is the outcome of DELETE, or of what failed on the way to it.
 	Deletion Outcome
-	// Confirmation is the outcome of the GET that follows a DELETE which found the connection absent.
-	Confirmation Outcome
+	// SecondLook is the outcome of the GET that follows a DELETE which found the connection absent.
+	SecondLook Outcome
 	// Seen says whether Reporter ever showed the connection to this resource; SeenHere, whether it did at the place where the attempt
 	// was made.
 	Seen, SeenHere bool
@@ -58,10 +58,10 @@ func JudgeDeletion(a Attempt, waited time.Duration) Verdict {
 		return Verdict{Block: JudgeBlock(a.Deletion, waited)}
 	case !a.Deletion.IsAbsent():
 		return Verdict{Block: JudgeBlock(a.Deletion, waited)}
-	case a.Confirmation.IsDone():
+	case a.SecondLook.IsDone():
 		return Verdict{Block: BlockFor(v1alpha1.ReasonNotDeletable, "", 0)}
-	case !a.Confirmation.IsAbsent():
-		return Verdict{Block: JudgeBlock(a.Confirmation, waited)}
+	case !a.SecondLook.IsAbsent():
+		return Verdict{Block: JudgeBlock(a.SecondLook, waited)}
 	case a.Seen && !a.SeenHere:
 		return Verdict{Block: BlockFor(v1alpha1.ReasonAbsenceUnverified, "", 0)}
 	case !a.Seen:

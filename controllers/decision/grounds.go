@@ -16,7 +16,7 @@ type Grounds struct {
 	Connection *v1alpha1.ReporterConnection
 	// Endpoint is the one that it names and may use, nil if there is none.
 	Endpoint *v1alpha1.ReporterEndpoint
-	// Obstacle says why Reporter cannot be asked, where a user can mend that; it is done if there is none.
+	// Obstacle says why Reporter cannot be asked, where a user can mend that; its reason is Available where it can be asked.
 	Obstacle Outcome
 	// Claims are those of the other live resources that name the connection.
 	Claims []Claim
@@ -94,6 +94,7 @@ func judgeBrakes(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEnd
 		return Block{}, false
 	}
 	// No delay is none where the time is known to a second only, and a deletion seems to be yet to come.
+	// The server's time is known to a second only, so a deletion may seem to be in the future: that must not make a delay of what has none.
 	if delay := endpoint.Spec.DeletionDelay; delay != nil && delay.Duration > 0 {
 		due := rc.DeletionTimestamp.Add(delay.Duration)
 		if wait := due.Sub(now); wait > 0 {

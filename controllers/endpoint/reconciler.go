@@ -150,7 +150,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	free, _ := r.checks.Acquire(admission.Waiter[string, reconcile.Request]{Request: req, Server: req.Namespace, Limit: checksPerNamespace,
-		Urgent: isHopeful(&endpoint) || r.isUrgent(req.NamespacedName), Now: time.Now()})
+		Preferred: isHopeful(&endpoint) || r.isUrgent(req.NamespacedName), Now: time.Now()})
 	if free == nil {
 		return ctrl.Result{}, nil // it is dispatched in its turn
 	}

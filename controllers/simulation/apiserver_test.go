@@ -326,7 +326,12 @@ func (s *apiServer) since(kind string, key client.ObjectKey, revision int64) []c
 	return s.from(kind, key, func(v version) bool { return v.revision <= revision })
 }
 
-// during is since for a time. What ended in that very moment counts as well.
+// sinceTime is since for a time, which goes on also where the revisions of a restored API server go back.
+func (s *apiServer) sinceTime(kind string, key client.ObjectKey, from time.Time) []client.Object {
+	return s.from(kind, key, func(v version) bool { return !v.since.After(from) })
+}
+
+// during is sinceTime What ended in that very moment counts as well.
 func (s *apiServer) during(kind string, key client.ObjectKey, from time.Time) []client.Object {
 	return s.from(kind, key, func(v version) bool { return v.since.Before(from) })
 }

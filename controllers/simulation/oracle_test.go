@@ -43,7 +43,7 @@ func (h *history) windowOf(p *pass, rc *v1alpha1.ReporterConnection) window {
 
 // states lists what there was under a name at any moment of the window, nil for nothing.
 func (w window) states(kind string, key client.ObjectKey) []client.Object {
-	since, during := w.h.api.since(kind, key, w.requested.revision), w.h.api.during(kind, key, w.from)
+	since, during := w.h.api.sinceTime(kind, key, w.requested.since), w.h.api.during(kind, key, w.from)
 	if len(during) < len(since) {
 		return during
 	}
@@ -317,34 +317,35 @@ func (h *history) mayBeBehind(p *pass) bool {
 	return p.cutOff || p.restores < h.restores || len(p.controller.i.cutOff) > 0
 }
 
-// requested is the moment when the deletion of a resource was requested: the last time, where a restored API server has forgotten one.
+// isDeletion says whether an object is a resource with the very deletion that it has as a pass sees it: where an API server was restored to
+// before that, it may be requested again.
+func isDeletion(object client.Object, of *v1alpha1.ReporterConnection) bool {
+	return object != nil && object.GetUID() == of.UID && object.GetDeletionTimestamp().Equal(of.DeletionTimestamp)
+}
+
+// requested is the moment from when on a resource has had its deletion, or has had it again, where a restored API server had forgotten it.
 func (h *history) requested(rc *v1alpha1.ReporterConnection) version {
 	var requested version
+	had := false
 	for _, v := range h.api.versions[connectionKind][client.ObjectKeyFromObject(rc)] {
-		switch {
-		case v.object == nil || v.object.GetUID() != rc.UID || v.object.GetDeletionTimestamp().IsZero():
-			requested = version{}
-		case requested.object == nil:
+		has := isDeletion(v.object, rc)
+		if has && !had {
 			requested = v
 		}
+		had = has
 	}
 	return requested
 }
 
-// deletedSince is when somebody asked for the deletion that a resource has now. Where a restored API server brings one back that was gone, it
-// brings its deletion back too, which is as old as it was.
+// deletedSince is when somebody asked for the deletion that a resource has. A restored API server that brings one back which was gone brings
+// its deletion back too, which is as old as it was.
 func (h *history) deletedSince(rc *v1alpha1.ReporterConnection) time.Time {
-	var since time.Time
 	for _, v := range h.api.versions[connectionKind][client.ObjectKeyFromObject(rc)] {
-		switch {
-		case v.object == nil || v.object.GetUID() != rc.UID:
-		case v.object.GetDeletionTimestamp().IsZero():
-			since = time.Time{}
-		case since.IsZero():
-			since = v.since
+		if isDeletion(v.object, rc) {
+			return v.since
 		}
 	}
-	return since
+	panic("it was never deleted")
 }
 
 func (h *history) created(rc *v1alpha1.ReporterConnection) version {

@@ -460,6 +460,10 @@ func (h *history) memory() map[string]int {
 	h.wait(30 * time.Minute)
 	h.delete(h.claim("a", "last", h.ids[5])) // what is left until others come goes
 	h.wait(30 * time.Minute)
+	return h.sizes()
+}
+
+func (h *history) sizes() map[string]int {
 	s := sizes{found: map[string]int{}, visited: map[visit]bool{}}
 	defer s.held.release()
 	for _, c := range h.instances[0].controllers {
@@ -534,6 +538,40 @@ func TestNothingGrowsWithWhatUsersWrite(t *testing.T) {
 	for seed := range uint64(10) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { leavesNothingBehind(t, seed) })
 	}
+}
+
+func TestReporterOfAnEndpointThatGoesIsNotBroughtBack(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		before := h.sizes()
+		endpoint := h.endpoint("a", "passing")
+		endpoint.Spec.TLS.ServerName = "passing" // so that it is a Reporter of its own
+		h.must(h.api.create(endpoint))
+		key := client.ObjectKeyFromObject(endpoint)
+		claim := h.claimThrough(key, v1alpha1.DeletionPolicyRetain, "a", "claim", h.ids[0])
+		h.settle()
+		held := 0
+		h.hold = func(c *call) bool {
+			holds := c.pass != nil && c.pass.controller.Name == "reporterconnection" && strings.HasPrefix(c.what, "get Secret")
+			if holds {
+				held++
+			}
+			return holds
+		}
+		h.askFor(connectionKind, claim)
+		h.wait(time.Second)
+		h.must(h.api.delete(endpointKind, key))
+		h.wait(2 * time.Second)
+		expect(t, "the endpoint is gone", h.exists(endpointKind, key), false)
+		expect(t, "a pass reads its Secret", held > 0, true)
+		h.hold = nil
+		h.must(h.api.delete(connectionKind, claim))
+		h.wait(time.Second)
+		for where, size := range h.sizes() {
+			if strings.Contains(where, ".pool.") && size > before[where] {
+				t.Errorf("%s has grown from %d to %d", where, before[where], size)
+			}
+		}
+	})
 }
 
 var soakFor = flag.Duration("simulation.soak", 0, "have users write and delete for so long, and compare what the operator holds")
