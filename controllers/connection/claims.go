@@ -40,7 +40,7 @@ func (d *deletion) currentClaims(ctx context.Context, s *snapshot) ([]v1alpha1.R
 		}
 	}
 	for i := range s.newcomers {
-		if s.newcomers[i].ConnectionID() == d.rc.ConnectionID() {
+		if id := s.newcomers[i].ConnectionID(); id != "" && id == d.rc.ConnectionID() {
 			claims = append(claims, s.newcomers[i])
 		}
 	}

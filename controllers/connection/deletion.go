@@ -179,6 +179,10 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 	if release == nil {
 		return d.waitInQueue(ctx, queuedFor)
 	}
+	if d.rc.Describes() && (d.rc.ConnectionID() == "" || d.rc.Status.Creation != nil) {
+		defer release()
+		return d.findToDelete(ctx)
+	}
 	attempt, err := d.attempt(ctx, release)
 	var refused *notPermittedError
 	switch {
@@ -193,6 +197,8 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 	case decision.ReleaseNeverSeen:
 		return d.leaveBehind(ctx, d.rc, trail{cause: causeAlreadyDeleted, eventType: corev1.EventTypeWarning,
 			note: "Reporter has no such connection, and never showed it to this resource: if spec.connectionID is wrong, the right connection is still there"})
+	case decision.ReleaseToOther:
+		return d.leaveToOther(ctx, attempt.LeftTo)
 	case decision.ReleaseAlreadyDeleted:
 		return d.leaveBehind(ctx, d.rc, trail{cause: causeAlreadyDeleted, eventType: corev1.EventTypeNormal, note: "the connection was already deleted in Reporter"})
 	default:
@@ -218,10 +224,15 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 	if !outcome.IsDone() {
 		return decision.Attempt{Deletion: outcome}, false, nil
 	}
-	if seenIn == nil || *seenIn != place {
+	if seenIn == nil || *seenIn != place || d.rc.Describes() {
 		// Should the answer to DELETE be lost, nothing else says what it has deleted from what never was here. And jobs name
 		// connections by the configName that this shows.
-		switch outcome = d.lookUp(ctx, d.rc, d.to, place); {
+		var left leftTo
+		switch outcome, left, err = d.lookBefore(ctx, place); {
+		case err != nil:
+			return decision.Attempt{}, false, err
+		case left.is:
+			return decision.Attempt{Deletion: outcome, IsLeft: true, LeftTo: left.sibling}, false, nil
 		case outcome.IsDone():
 			d.noteMove(seenIn, place)
 			seenIn = &place
@@ -247,6 +258,83 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 		d.lookAgain(ctx, place, &attempt)
 	}
 	return attempt, reporter.IsTokenRefused(deleted), nil
+}
+
+// leftTo says that a connection is somebody else's, and whose if that is a resource of the same namespace.
+type leftTo struct {
+	is      bool
+	sibling string
+}
+
+// lookBefore looks the connection up before it is deleted. What a resource describes may be somebody else's by now.
+func (d *deletion) lookBefore(ctx context.Context, place v1alpha1.ObservedIn) (decision.Outcome, leftTo, error) {
+	if !d.rc.Describes() {
+		return d.lookUp(ctx, d.rc, d.to, place), leftTo{}, nil
+	}
+	shown, err := d.to.Client.Get(ctx, d.rc.ConnectionID())
+	outcome := d.outcomeOf(d.to, err)
+	if !outcome.IsDone() {
+		return outcome, leftTo{}, nil
+	}
+	mark, err := d.markFor(ctx, d.rc)
+	if err != nil {
+		return outcome, leftTo{}, err
+	}
+	h, err := d.holdingOf(ctx, d.rc, mark, place, shown, outcome)
+	if err != nil {
+		return outcome, leftTo{}, err
+	}
+	sibling, is := h.IsOthers()
+	observe(d.rc, shown, place)
+	return outcome, leftTo{is, sibling}, nil
+}
+
+// leaveToOther releases a resource whose connection is somebody else's.
+func (d *deletion) leaveToOther(ctx context.Context, sibling string) (ctrl.Result, error) {
+	confirmed := d.confirm(ctx, nil)
+	if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
+		return d.proceed(ctx, confirmed)
+	}
+	why := "its mark says that it is another's"
+	if sibling != "" {
+		why = fmt.Sprintf("ReporterConnection %q has it", sibling)
+	}
+	return d.leaveBehind(ctx, confirmed.connection, d.staying(causeHandedOver, why))
+}
+
+// findToDelete finds the connection of a resource that does not know its id, so that it can be deleted; or releases the resource, where there
+// certainly is none.
+func (d *deletion) findToDelete(ctx context.Context) (ctrl.Result, error) {
+	place, outcome := d.logIn(ctx, d.to)
+	if !outcome.IsDone() {
+		return d.block(ctx, decision.JudgeBlock(outcome, d.waited))
+	}
+	mark, err := d.markFor(ctx, d.rc)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	var verdict decision.CreationVerdict
+	var found []*reporter.Connection
+	if d.rc.Status.Creation != nil {
+		verdict, found = d.searchFor(ctx, d.rc, mark, place, d.to, d.waited)
+	} else {
+		found, err = markedIn(ctx, d.to.Client, place, mark, d.rc.Spec.Connection.ConfigName, time.Time{})
+		verdict = decision.JudgeSearch(decision.Search{Outcome: d.outcomeOf(d.to, err), Found: len(found), IsSamePlace: true}, d.waited)
+	}
+	switch verdict.Step {
+	case decision.CreationDone:
+		d.rc.Status.ConnectionID, d.rc.Status.Creation = found[0].ID, nil
+		return d.patchStatus(ctx, d.base, d.rc, decision.MinDelay)
+	case decision.CreationLost:
+		confirmed := d.confirm(ctx, nil)
+		if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
+			return d.proceed(ctx, confirmed)
+		}
+		return d.leaveBehind(ctx, confirmed.connection, trail{cause: causeNeverCreated, eventType: corev1.EventTypeNormal,
+			note: "it was never created in Reporter"})
+	default:
+		return d.block(ctx, verdict.Block)
+	}
 }
 
 // permit is asked right before a DELETE is sent to a place, with the tenant of its token. Its error is that of the API server, or a

@@ -22,7 +22,7 @@ var (
 
 func init() {
 	metrics.Registry.MustRegister(connectionsDeleted, connectionsLeftBehind)
-	for _, cause := range []string{causeRetained, causeHandedOver, causeAlreadyDeleted} {
+	for _, cause := range []string{causeRetained, causeHandedOver, causeAlreadyDeleted, causeNeverCreated, eventLost} {
 		connectionsLeftBehind.WithLabelValues(cause)
 	}
 }

@@ -78,6 +78,8 @@ type Reconciler struct {
 	attempts     *admission.Pacer[reporter.Identity, reconcile.Request]
 	sharedWrites *admission.Pacer[client.ObjectKey, reconcile.Request]
 	records      records
+	creations    creations
+	refusals     refusals
 	snapshots    kube.SharedReads[*snapshot]
 	// urgent are the resources for which somebody has asked for an attempt now, with whether its turn has come.
 	urgent sync.Map

@@ -3,6 +3,7 @@
 package connection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ const (
 	causeRetained       = "Retained"
 	causeHandedOver     = "HandedOver"
 	causeAlreadyDeleted = "AlreadyDeleted"
+	causeNeverCreated   = "NeverCreated"
 )
 
 // eventMoved is the reason of the event that a connection is shown in another place than before.
@@ -248,7 +250,7 @@ func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnec
 	connectionsLeftBehind.WithLabelValues(left.cause).Inc()
 	logger.Info("Released resource without deleting in Reporter", "cause", left.cause)
 	if !left.silent {
-		r.Events.Eventf(rc, nil, left.eventType, left.cause, "Delete", "connection %s: %s", rc.ConnectionID(), left.note)
+		r.Events.Eventf(rc, nil, left.eventType, left.cause, "Delete", "connection %s: %s", cmp.Or(rc.ConnectionID(), rc.ConfigName()), left.note)
 	}
 }
 

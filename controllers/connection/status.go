@@ -27,7 +27,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, base, rc *v1alpha1.Reporte
 	if equality.Semantic.DeepEqual(base.Status, rc.Status) {
 		return ctrl.Result{RequeueAfter: retryIn}, nil
 	}
-	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
+	ready := orZero(apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady))
 	if decision.TraitsOf(ready.Reason).Shared && reflect.DeepEqual(base.Status.ObservedIn, rc.Status.ObservedIn) &&
 		!r.sharedWrites.Take(rc.EndpointKey(), kube.RequestFor(rc), time.Now()) {
 		return ctrl.Result{RequeueAfter: retryIn}, nil
@@ -72,6 +72,7 @@ func setCondition(rc *v1alpha1.ReporterConnection, conditionType string, status 
 func observe(rc *v1alpha1.ReporterConnection, shown *reporter.Connection, place v1alpha1.ObservedIn) {
 	rc.Status.ObservedIn = &place
 	rc.Status.NotShownAt = ""
+	rc.Status.ConnectionID = shown.ID
 	rc.Status.Connection = &v1alpha1.ObservedConnection{
 		ConfigName:   shown.ConfigName,
 		ProductName:  shown.ProductName,

@@ -89,6 +89,8 @@ func (r *Reconciler) connectionGone(ctx context.Context, rc *v1alpha1.ReporterCo
 	r.leaveTrail(ctx, rc, true)
 	r.forget(kube.RequestFor(rc))
 	r.records.forget(rc.UID)
+	r.creations.forget(rc.UID)
+	r.refusals.forget(rc)
 }
 
 // forget drops what waits for a turn, or was asked for, under the name of a resource that is gone.
@@ -185,9 +187,11 @@ func (r *Reconciler) EndpointEvents() handler.TypedFuncs[*v1alpha1.ReporterEndpo
 	}
 }
 
-// SecretEvents wakes the connections of the endpoints that name a Secret which appears, vanishes, or has other contents.
+// SecretEvents wakes the connections of the endpoints that name a Secret which appears, vanishes, or has other contents, and those that are
+// described with it.
 func (r *Reconciler) SecretEvents() handler.TypedFuncs[*corev1.Secret, reconcile.Request] {
 	return access.SecretEvents(func(ctx context.Context, secret *corev1.Secret, q kube.Queue) {
+		r.wake(ctx, kube.DescribedWith(secret), q, (*v1alpha1.ReporterConnection).Describes)
 		for _, endpoint := range access.EndpointsOf(ctx, r, secret) {
 			r.wake(ctx, kube.UsersOf(&endpoint), q, unsettled)
 		}
@@ -210,7 +214,7 @@ func (r *Reconciler) wake(ctx context.Context, listed client.ListOption, q kube.
 	}
 	for i := range connections.Items {
 		if rc := &connections.Items[i]; which(rc) {
-			if unsettled(rc) {
+			if unsettled(rc) || rc.Describes() {
 				r.lookups.Exempt(kube.RequestFor(rc))
 			}
 			enqueue(q, rc, true)

@@ -93,7 +93,6 @@ func judgeBrakes(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEnd
 	if endpoint == nil {
 		return Block{}, false
 	}
-	// No delay is none where the time is known to a second only, and a deletion seems to be yet to come.
 	// The server's time is known to a second only, so a deletion may seem to be in the future: that must not make a delay of what has none.
 	if delay := endpoint.Spec.DeletionDelay; delay != nil && delay.Duration > 0 {
 		due := rc.DeletionTimestamp.Add(delay.Duration)

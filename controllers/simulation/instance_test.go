@@ -153,7 +153,7 @@ func newInstance(h *history, name string) *instance {
 
 // watched says whether the cache holds an object: of Secrets, the marked ones alone.
 func watched(kind string, object client.Object) bool {
-	return object != nil && (kind != secretKind || object.GetLabels()[v1alpha1.CredentialsLabel] == "true")
+	return object != nil && (kind != secretKind || object.GetLabels()[v1alpha1.CredentialsLabel] != "")
 }
 
 // catchUp has the cache see the next change of a kind.

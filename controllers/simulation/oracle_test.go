@@ -3,6 +3,7 @@
 package simulation
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -60,7 +61,7 @@ func (w window) throughout(kind string, key client.ObjectKey, is func(client.Obj
 func (h *history) judgeSend(c *call) {
 	h.count("DELETE sent")
 	rc := c.pass.rc
-	if rc == nil || rc.Spec.ConnectionID != c.id || rc.DeletionTimestamp.IsZero() {
+	if rc == nil || idOf(rc) != c.id || rc.DeletionTimestamp.IsZero() {
 		h.fail("Safety 2: %s deletes %s, for which it has no deleted resource", c.pass, c.id)
 		return
 	}
@@ -97,7 +98,7 @@ func (h *history) judgeSend(c *call) {
 // isClaim says whether an object is a live claim on a connection.
 func isClaim(object client.Object, uid types.UID, id string) bool {
 	claim, is := object.(*v1alpha1.ReporterConnection)
-	return is && claim.UID == uid && claim.Spec.ConnectionID == id && claim.DeletionTimestamp.IsZero()
+	return is && claim.UID == uid && idOf(claim) == id && claim.DeletionTimestamp.IsZero()
 }
 
 // refusal is why a DELETE may not be sent for a resource as it was at a moment; empty if it may be.
@@ -146,7 +147,7 @@ func (w window) refusalOfEndpoint(c *call, rc *v1alpha1.ReporterConnection, obje
 		return "its endpoint does not allow the namespace"
 	}
 	for _, name := range secretsOf(endpoint) {
-		if !slices.ContainsFunc(w.states(secretKind, client.ObjectKey{Namespace: endpoint.Namespace, Name: name}), func(o client.Object) bool { return watched(secretKind, o) }) {
+		if !slices.ContainsFunc(w.states(secretKind, client.ObjectKey{Namespace: endpoint.Namespace, Name: name}), isMarked) {
 			return "its endpoint's Secret is not marked"
 		}
 	}
@@ -413,7 +414,7 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 	} else if w.endpointRetains(rc) {
 		may("Retained", "its endpoint retains")
 	}
-	if h.deletedFor[rc.UID] || slices.ContainsFunc(h.sightings[rc.UID], func(s sighting) bool { return !h.aliveAt(s.place, rc.Spec.ConnectionID) }) {
+	if h.deletedFor[rc.UID] || slices.ContainsFunc(h.sightings[rc.UID], func(s sighting) bool { return !h.aliveAt(s.place, idOf(rc)) }) {
 		may("AlreadyDeleted", "the connection is deleted")
 	}
 	if w.isInherited(rc) {
@@ -426,7 +427,7 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 		}
 	}
 	if len(causes) == 0 {
-		h.fail("Safety 1: %s lets %s go, and nothing says that its connection %s is deleted", p, client.ObjectKeyFromObject(rc), rc.Spec.ConnectionID)
+		h.fail("Safety 1: %s lets %s go, and nothing says that its connection %s is deleted", p, client.ObjectKeyFromObject(rc), idOf(rc))
 	}
 	h.releases[rc.UID] = release{p.controller.i, causes}
 	h.released[namedBy{p.controller.i, client.ObjectKeyFromObject(rc)}]++
@@ -481,7 +482,7 @@ func (w window) isInherited(rc *v1alpha1.ReporterConnection) bool {
 	for key := range w.h.api.versions[connectionKind] {
 		if slices.ContainsFunc(w.states(connectionKind, key), func(object client.Object) bool {
 			claim, is := object.(*v1alpha1.ReporterConnection)
-			return is && claim.UID != rc.UID && isClaim(claim, claim.UID, rc.Spec.ConnectionID) &&
+			return is && claim.UID != rc.UID && isClaim(claim, claim.UID, idOf(rc)) &&
 				(claim.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain || controllerutil.ContainsFinalizer(claim, v1alpha1.ConnectionFinalizer)) &&
 				(claim.Namespace == rc.Namespace || w.mayInherit(claim, rc))
 		}) {
@@ -627,7 +628,7 @@ func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
 	if h.auth == "none" {
 		healed.tenant = ""
 	}
-	if in := rc.Status.ObservedIn; in != nil && (in.Credentials != "" || in.URL != healed.base || in.TenantID != healed.tenant) && !h.aliveAt(healed, rc.Spec.ConnectionID) {
+	if in := rc.Status.ObservedIn; in != nil && (in.Credentials != "" || in.URL != healed.base || in.TenantID != healed.tenant) && !h.aliveAt(healed, idOf(rc)) {
 		return true
 	}
 	object, err := h.api.get(endpointKind, rc.EndpointKey())
@@ -638,4 +639,14 @@ func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
 		_, err := h.api.get(secretKind, client.ObjectKey{Namespace: object.GetNamespace(), Name: name})
 		return err != nil
 	})
+}
+
+// idOf is the id of the connection that a resource names, or that it was given.
+func idOf(rc *v1alpha1.ReporterConnection) string {
+	return cmp.Or(rc.Spec.ConnectionID, rc.Status.ConnectionID)
+}
+
+// isMarked says whether an object is a Secret with the credentials of an endpoint.
+func isMarked(object client.Object) bool {
+	return object != nil && object.GetLabels()[v1alpha1.CredentialsLabel] == "true"
 }

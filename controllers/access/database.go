@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package access
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/kube"
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
+)
+
+// DatabaseCredentials are what the description of a connection takes from Secrets.
+type DatabaseCredentials struct {
+	UserName string
+	Password reporter.Secret
+	// Certificate and Key are those that Reporter shows to the database, empty without any.
+	Certificate string
+	Key         reporter.Secret
+	// Version stands for the Secrets as they were read: it is another when one of them has changed. It says nothing of what is in them.
+	Version string
+}
+
+// DatabaseCredentials reads the Secrets that the description of a connection names, in the namespace of the resource. The error is an
+// *ObstacleError where a user can mend it: one does not exist, is not labelled for databases, lacks a key, or does not list the host.
+func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.ReporterConnection) (DatabaseCredentials, error) {
+	described := rc.Spec.Connection
+	credentials := DatabaseCredentials{UserName: described.UserName}
+	version := sha256.New()
+	read := func(name, key, whatFor string) (string, error) {
+		secret, err := a.databaseSecret(ctx, client.ObjectKey{Namespace: rc.Namespace, Name: name}, described.Host)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(version, "%s %s %s %s\n", secret.UID, secret.ResourceVersion, name, key)
+		value := string(secret.Data[key])
+		if strings.TrimSpace(value) == "" {
+			return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has no key %q, or nothing in it. Put the %s there", name, key, whatFor)
+		}
+		return value, nil
+	}
+	password, err := read(described.PasswordSecretRef.Name, described.PasswordSecretRef.Key, "password of the database")
+	if err != nil {
+		return DatabaseCredentials{}, err
+	}
+	credentials.Password = reporter.NewSecret(strings.TrimSuffix(strings.TrimSuffix(password, "\n"), "\r"))
+	if ref := described.UserNameSecretRef; ref != nil {
+		userName, err := read(ref.Name, ref.Key, "user name for the database")
+		if err != nil {
+			return DatabaseCredentials{}, err
+		}
+		credentials.UserName = strings.TrimSpace(userName)
+	}
+	if described.SSL != nil && described.SSL.ClientCertificateSecretRef != nil {
+		name := described.SSL.ClientCertificateSecretRef.Name
+		if credentials.Certificate, err = read(name, corev1.TLSCertKey, "certificate for the database"); err != nil {
+			return DatabaseCredentials{}, err
+		}
+		key, err := read(name, corev1.TLSPrivateKeyKey, "key of the certificate")
+		if err != nil {
+			return DatabaseCredentials{}, err
+		}
+		credentials.Key = reporter.NewSecret(key)
+	}
+	credentials.Version = hex.EncodeToString(version.Sum(nil))
+	return credentials, nil
+}
+
+// databaseSecret reads a Secret that is labelled for databases and may be sent with a host.
+func (a *Accessor) databaseSecret(ctx context.Context, key client.ObjectKey, host string) (*corev1.Secret, error) {
+	var secret corev1.Secret
+	err := a.cached.Get(ctx, key, &secret)
+	switch {
+	case apierrors.IsNotFound(err), err == nil && secret.Labels[v1alpha1.CredentialsLabel] != v1alpha1.CredentialsOfDatabase:
+		if err := a.checkMark(ctx, a.liveSince(time.Now()), key, v1alpha1.CredentialsOfDatabase); err != nil {
+			return nil, err
+		}
+		return nil, obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or labelled, and is read in a moment", key.Name)
+	case err != nil:
+		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
+	}
+	if hosts, listed := secret.Annotations[v1alpha1.HostsAnnotation]; listed && !listsHost(hosts, host) {
+		return nil, obstacle(v1alpha1.ReasonHostNotAllowed, "The annotation %s of Secret %q does not list %q, so what the Secret holds is not sent with that host. "+
+			"Add it there, or correct spec.connection.host", v1alpha1.HostsAnnotation, key.Name, host)
+	}
+	return &secret, nil
+}
+
+// listsHost says whether a host is one of a list, separated by commas. Names are the same in any case, and with a dot behind them.
+func listsHost(hosts, host string) bool {
+	inOneForm := func(host string) string { return strings.ToLower(strings.TrimSuffix(strings.TrimSpace(host), ".")) }
+	return slices.ContainsFunc(strings.Split(hosts, ","), func(listed string) bool { return inOneForm(listed) == inOneForm(host) })
+}
+
+// NamespaceUID is that of a namespace, as the API server has it. All who ask in the same moment share the read.
+func (a *Accessor) NamespaceUID(ctx context.Context, name string) (types.UID, error) {
+	metadata, err := kube.NamespaceMetadata(ctx, a.liveSince(time.Time{}), name)
+	if err != nil {
+		return "", fmt.Errorf("reading namespace %s: %w", name, err)
+	}
+	return metadata.UID, nil
+}
+
+// ConfirmDatabaseSecrets returns an *ObstacleError where a Secret that a description names is not labelled for databases any more, as the API
+// server had it at a time or later.
+func (a *Accessor) ConfirmDatabaseSecrets(ctx context.Context, rc *v1alpha1.ReporterConnection, notBefore time.Time) error {
+	for _, name := range rc.DatabaseSecretNames() {
+		if err := a.checkMark(ctx, a.liveSince(notBefore), client.ObjectKey{Namespace: rc.Namespace, Name: name}, v1alpha1.CredentialsOfDatabase); err != nil {
+			return err
+		}
+	}
+	return nil
+}
