@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
 // progressBound is how long anything may take to go once all is put right: the slowest that the operator comes back, a tenth more,
@@ -426,6 +427,12 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 			h.warningsOwed[rc.UID] = p
 		}
 	}
+	if rc.Spec.Connection != nil && h.isMarkedByAnother(rc) {
+		may("HandedOver", "its connection is another's by its mark")
+	}
+	if rc.Spec.Connection != nil && idOf(rc) == "" && rc.Status.Creation == nil && !h.hasMark(rc) {
+		may("NeverCreated", "no connection has its mark")
+	}
 	if len(causes) == 0 {
 		h.fail("Safety 1: %s lets %s go, and nothing says that its connection %s is deleted", p, client.ObjectKeyFromObject(rc), idOf(rc))
 	}
@@ -580,8 +587,8 @@ func (h *history) unchangedSince(p *pass, kind string, object client.Object) boo
 // DELETE that was not sent. A process that leads no more, and whose patch got no answer, cannot know that it was another's that released the
 // resource: each counts by itself.
 func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, eventType, reason string) {
-	if reason == "Moved" {
-		return
+	if slices.Contains([]string{"Moved", "Created", "Recreated", "Adopted", "TakenBack", "Corrected", "LeftBehind", "Duplicate"}, reason) {
+		return // it is no release
 	}
 	by := heldBy{i, rc.UID}
 	if h.events[by]++; h.events[by] > 1 && h.restores == 0 {
@@ -639,6 +646,34 @@ func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
 		_, err := h.api.get(secretKind, client.ObjectKey{Namespace: object.GetNamespace(), Name: name})
 		return err != nil
 	})
+}
+
+// markOf is the mark that the connections of a resource have in Reporter.
+func (h *history) markOf(rc *v1alpha1.ReporterConnection) string {
+	namespace := h.api.objects[namespaceKind][client.ObjectKey{Name: rc.Namespace}]
+	return string(namespace.GetUID()) + "/" + rc.Name
+}
+
+// isMarkedByAnother says whether the connection of a resource has a mark that is not the resource's.
+func (h *history) isMarkedByAnother(rc *v1alpha1.ReporterConnection) bool {
+	return slices.ContainsFunc(h.living(), func(c reportertest.Connection) bool {
+		mark, has := c.Metadata["reporterOperatorOwner"]
+		return c.ID == idOf(rc) && has && mark != h.markOf(rc)
+	})
+}
+
+// hasMark says whether any Reporter has a connection with the mark of a resource.
+func (h *history) hasMark(rc *v1alpha1.ReporterConnection) bool {
+	return slices.ContainsFunc(h.living(), func(c reportertest.Connection) bool { return c.Metadata["reporterOperatorOwner"] == h.markOf(rc) })
+}
+
+// living are the connections of all Reporters.
+func (h *history) living() []reportertest.Connection {
+	var all []reportertest.Connection
+	for _, r := range h.reporters {
+		all = append(all, r.Connections()...)
+	}
+	return all
 }
 
 // idOf is the id of the connection that a resource names, or that it was given.
