@@ -50,7 +50,8 @@ func TestEndpointsOutsideOfTheScopeAreNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Sort(server.asked)
-	if want := []string{"billing/default", "ledger/default"}; !slices.Equal(server.asked, want) {
-		t.Errorf("read were %v, want %v", server.asked, want)
+	asked := slices.Compact(server.asked)
+	if want := []string{"billing/default", "ledger/default"}; !slices.Equal(asked, want) {
+		t.Errorf("read were %v, want %v", asked, want)
 	}
 }
