@@ -648,6 +648,11 @@ func (r *response) isOfReporter() bool {
 	return false
 }
 
+// isWrite says whether a request changes something in Reporter.
+func isWrite(request *http.Request) bool {
+	return request.Method != http.MethodGet && strings.Contains(request.URL.Path, "/v1/management/connections") && !strings.HasSuffix(request.URL.Path, "/test")
+}
+
 func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 	var body []byte
 	if request.Body != nil {
@@ -657,7 +662,7 @@ func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 	base, rest, _ := strings.Cut(request.URL.Path, "/v1/management/connections")
 	id := strings.TrimPrefix(rest, "/")
 	to := place{"http://" + request.URL.Host + base, n.i.h.tenantOf(strings.TrimPrefix(request.Header.Get("Authorization"), "Bearer "))}
-	c := &call{what: request.Method + " " + request.URL.Host + request.URL.Path, http: true, write: request.Method == http.MethodDelete, body: string(body),
+	c := &call{what: request.Method + " " + request.URL.Host + request.URL.Path, http: true, write: isWrite(request), body: string(body),
 		method: request.Method, to: to, id: id}
 	c.act = func() (any, error) { return n.i.h.exchange(c, request, body), nil }
 	value, err := n.i.do(request.Context(), c)

@@ -430,7 +430,7 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 	if rc.Spec.Connection != nil && h.isMarkedByAnother(rc) {
 		may("HandedOver", "its connection is another's by its mark")
 	}
-	if rc.Spec.Connection != nil && idOf(rc) == "" && rc.Status.Creation == nil && !h.hasMark(rc) {
+	if rc.Spec.Connection != nil && idOf(rc) == "" && !h.hasMark(rc) {
 		may("NeverCreated", "no connection has its mark")
 	}
 	if len(causes) == 0 {
