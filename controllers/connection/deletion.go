@@ -238,7 +238,7 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 			seenIn = &place
 		case outcome.Unanswered: // it was not looked up, perhaps as nothing was sent
 			return decision.Attempt{Deletion: outcome}, false, nil
-		case seenIn != nil: // it may live where it was seen, and what is here is not what was seen
+		case seenIn != nil && *seenIn != place: // it may live where it was seen, and what is here is not what was seen
 			return decision.Attempt{Deletion: outcome, SecondLook: outcome, Seen: true}, false, nil
 		}
 	}

@@ -131,7 +131,7 @@ func (h *history) judgeDescribed() {
 	marked := map[string]int{}
 	for _, c := range h.living() {
 		if mark, is := c.Metadata["reporterOperatorOwner"].(string); is {
-			marked[mark]++
+			marked[mark+" "+c.ConfigName]++
 		}
 	}
 	for _, object := range h.ours(connectionKind) {
@@ -145,7 +145,7 @@ func (h *history) judgeDescribed() {
 		case ready == nil:
 			h.fail("Convergence: %s has no status", key)
 		case ready.Status == metav1.ConditionTrue:
-			h.judgeKept(rc, marked[h.markOf(rc)])
+			h.judgeKept(rc, marked[h.markOf(rc)+" "+rc.Spec.Connection.ConfigName])
 		case slices.Contains([]string{"Duplicate", "NameTaken", "ConnectionNotFound", "AbsenceUnverified", "CreationUnverified", "TakenOver", "EndpointNotFound", "SecretNotFound"}, ready.Reason):
 			h.count("described, and at the end " + ready.Reason)
 		default:

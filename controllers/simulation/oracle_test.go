@@ -99,7 +99,7 @@ func (h *history) judgeSend(c *call) {
 // isClaim says whether an object is a live claim on a connection.
 func isClaim(object client.Object, uid types.UID, id string) bool {
 	claim, is := object.(*v1alpha1.ReporterConnection)
-	return is && claim.UID == uid && idOf(claim) == id && claim.DeletionTimestamp.IsZero()
+	return is && claim.UID == uid && id != "" && idOf(claim) == id && claim.DeletionTimestamp.IsZero()
 }
 
 // refusal is why a DELETE may not be sent for a resource as it was at a moment; empty if it may be.
@@ -270,6 +270,9 @@ func (h *history) learn(c *call, answer *response) {
 	if c.id == "" {
 		if answer.status == http.StatusUnauthorized && c.method == http.MethodPost {
 			h.refusedLogins = append(h.refusedLogins, c.body)
+		}
+		if p := c.pass; answer.status == http.StatusCreated && p != nil && p.rc != nil {
+			h.sightings[p.rc.UID] = append(h.sightings[p.rc.UID], sighting{c.to, c.i, false})
 		}
 		return
 	}
@@ -662,9 +665,11 @@ func (h *history) isMarkedByAnother(rc *v1alpha1.ReporterConnection) bool {
 	})
 }
 
-// hasMark says whether any Reporter has a connection with the mark of a resource.
+// hasMark says whether any Reporter has a connection of the described name with the mark of a resource.
 func (h *history) hasMark(rc *v1alpha1.ReporterConnection) bool {
-	return slices.ContainsFunc(h.living(), func(c reportertest.Connection) bool { return c.Metadata["reporterOperatorOwner"] == h.markOf(rc) })
+	return slices.ContainsFunc(h.living(), func(c reportertest.Connection) bool {
+		return c.Metadata["reporterOperatorOwner"] == h.markOf(rc) && c.ConfigName == rc.Spec.Connection.ConfigName
+	})
 }
 
 // living are the connections of all Reporters.
