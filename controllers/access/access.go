@@ -281,21 +281,27 @@ func (a *Accessor) readSecret(ctx context.Context, namespace, name string, value
 
 // checkMark returns an *ObstacleError where a Secret does not exist or is not marked with a value, without reading its contents.
 func (a *Accessor) checkMark(ctx context.Context, reader client.Reader, key client.ObjectKey, value string) error {
+	_, err := a.markedMetadata(ctx, reader, key, value)
+	return err
+}
+
+// markedMetadata is checkMark, and returns the metadata.
+func (a *Accessor) markedMetadata(ctx context.Context, reader client.Reader, key client.ObjectKey, value string) (*metav1.PartialObjectMetadata, error) {
 	var metadata metav1.PartialObjectMetadata
 	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	err := reader.Get(ctx, key, &metadata)
 	switch {
 	case apierrors.IsNotFound(err):
-		return obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q does not exist. Create it, labelled %s=%s", key.Name, v1alpha1.CredentialsLabel, value)
+		return nil, obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q does not exist. Create it, labelled %s=%s", key.Name, v1alpha1.CredentialsLabel, value)
 	case err != nil:
-		return fmt.Errorf("reading metadata of Secret %s: %w", key, err)
+		return nil, fmt.Errorf("reading metadata of Secret %s: %w", key, err)
 	case metadata.Labels[v1alpha1.CredentialsLabel] == "":
-		return obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is not labelled for Reporter, so it is not read. Run: kubectl label secret --namespace %s %s %s=%s",
+		return nil, obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is not labelled for Reporter, so it is not read. Run: kubectl label secret --namespace %s %s %s=%s",
 			key.Name, key.Namespace, key.Name, v1alpha1.CredentialsLabel, value)
 	case metadata.Labels[v1alpha1.CredentialsLabel] != value:
-		return obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is labelled %s=%s, and is needed with the value %s: take another Secret, or run: "+
+		return nil, obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is labelled %s=%s, and is needed with the value %s: take another Secret, or run: "+
 			"kubectl label --overwrite secret --namespace %s %s %s=%s", key.Name, v1alpha1.CredentialsLabel, metadata.Labels[v1alpha1.CredentialsLabel], value,
 			key.Namespace, key.Name, v1alpha1.CredentialsLabel, value)
 	}
-	return nil
+	return &metadata, nil
 }

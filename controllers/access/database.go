@@ -54,7 +54,7 @@ func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.Reporte
 	if err != nil {
 		return DatabaseCredentials{}, err
 	}
-	credentials.Password = reporter.NewSecret(strings.TrimSuffix(strings.TrimSuffix(password, "\n"), "\r"))
+	credentials.Password = reporter.NewSecret(strings.TrimSuffix(password, "\n"))
 	if ref := described.UserNameSecretRef; ref != nil {
 		userName, err := read(ref.Name, ref.Key, "user name for the database")
 		if err != nil {
@@ -90,11 +90,16 @@ func (a *Accessor) databaseSecret(ctx context.Context, key client.ObjectKey, hos
 	case err != nil:
 		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
 	}
-	if hosts, listed := secret.Annotations[v1alpha1.HostsAnnotation]; listed && !listsHost(hosts, host) {
-		return nil, obstacle(v1alpha1.ReasonHostNotAllowed, "The annotation %s of Secret %q does not list %q, so what the Secret holds is not sent with that host. "+
-			"Add it there, or correct spec.connection.host", v1alpha1.HostsAnnotation, key.Name, host)
+	return &secret, checkHost(&secret, host)
+}
+
+// checkHost returns an *ObstacleError where a Secret lists hosts, and not this one.
+func checkHost(secret client.Object, host string) error {
+	if hosts, listed := secret.GetAnnotations()[v1alpha1.HostsAnnotation]; listed && !listsHost(hosts, host) {
+		return obstacle(v1alpha1.ReasonHostNotAllowed, "The annotation %s of Secret %q does not list %q, so what the Secret holds is not sent with that host. "+
+			"Add it there, or correct spec.connection.host", v1alpha1.HostsAnnotation, secret.GetName(), host)
 	}
-	return &secret, nil
+	return nil
 }
 
 // listsHost says whether a host is one of a list, separated by commas. Names are the same in any case, and with a dot behind them.
@@ -112,11 +117,15 @@ func (a *Accessor) NamespaceUID(ctx context.Context, name string) (types.UID, er
 	return metadata.UID, nil
 }
 
-// ConfirmDatabaseSecrets returns an *ObstacleError where a Secret that a description names is not labelled for databases any more, as the API
-// server had it at a time or later.
+// ConfirmDatabaseSecrets returns an *ObstacleError where a Secret that a description names is not labelled for databases any more, or lists other
+// hosts, as the API server had it at a time or later.
 func (a *Accessor) ConfirmDatabaseSecrets(ctx context.Context, rc *v1alpha1.ReporterConnection, notBefore time.Time) error {
 	for _, name := range rc.DatabaseSecretNames() {
-		if err := a.checkMark(ctx, a.liveSince(notBefore), client.ObjectKey{Namespace: rc.Namespace, Name: name}, v1alpha1.CredentialsOfDatabase); err != nil {
+		metadata, err := a.markedMetadata(ctx, a.liveSince(notBefore), client.ObjectKey{Namespace: rc.Namespace, Name: name}, v1alpha1.CredentialsOfDatabase)
+		if err == nil {
+			err = checkHost(metadata, rc.Spec.Connection.Host)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -43,7 +44,8 @@ func (k *keeper) search(ctx context.Context) (decision.CreationVerdict, error) {
 	verdict, found := k.searchFor(ctx, k.rc, k.mark, k.place, k.to, k.look.Waited)
 	switch verdict.Step {
 	case decision.CreationDone:
-		k.rc.Status.ConnectionID, k.rc.Status.Creation = found[0].ID, nil
+		k.rc.Status.Creation = nil
+		observe(k.rc, found[0], k.place)
 		k.sayDuplicate(found)
 	case decision.CreationLost:
 		k.rc.Status.Creation = nil
@@ -111,8 +113,8 @@ func (k *keeper) create(ctx context.Context) (decision.LiveVerdict, error) {
 	if err != nil || verdict != nil {
 		return orZero(verdict), err
 	}
-	if k.refusals.has(k.rc, credentials) {
-		return decision.LiveVerdict{}, nil // what Ready says stands
+	if block := k.refusals.find(k.rc, credentials); block != nil {
+		return isNot(*block), nil
 	}
 	other, err := k.claimantOf(ctx, k.rc)
 	if err != nil || other != "" {
@@ -124,7 +126,7 @@ func (k *keeper) create(ctx context.Context) (decision.LiveVerdict, error) {
 		return k.judge(outcome), nil
 	}
 	if len(found) > 0 && found[0].ID != k.rc.Status.ConnectionID {
-		k.rc.Status.ConnectionID = found[0].ID
+		observe(k.rc, found[0], k.place)
 		k.sayDuplicate(found)
 		return k.hold(ctx, found[0], decision.Outcome{Reason: v1alpha1.ReasonAvailable})
 	}
@@ -140,6 +142,7 @@ func (k *keeper) create(ctx context.Context) (decision.LiveVerdict, error) {
 // created acts on the answer to the request to create the connection.
 func (k *keeper) created(ctx context.Context, created *reporter.Connection, credentials access.DatabaseCredentials, err error) (decision.LiveVerdict, error) {
 	outcome := k.outcomeOf(k.to, err)
+	k.tokenRefused = reporter.IsTokenRefused(err)
 	verdict := decision.JudgeCreation(outcome, reporter.MayHaveActed(err), k.look.Waited)
 	if verdict.Step != decision.CreationUnknown && k.rc.Status.Creation == nil {
 		return k.judge(outcome), nil // it was not permitted, or did not come to that
@@ -154,7 +157,7 @@ func (k *keeper) created(ctx context.Context, created *reporter.Connection, cred
 		k.rc.Status.Creation = nil
 		handle(k.rc)
 		if outcome.Reason == v1alpha1.ReasonInvalidConnection {
-			k.refusals.note(k.rc, credentials)
+			k.refusals.note(k.rc, credentials, verdict.Block)
 		}
 	default:
 	}
@@ -170,7 +173,11 @@ func (k *keeper) permitCreation(ctx context.Context, tenant reporter.Tenant) err
 	recorded := k.base.DeepCopy()
 	recorded.Status.Creation = &v1alpha1.CreationRecord{ObservedIn: k.place, StartedAt: new(metav1.NowMicro())}
 	recorded.Status.ConnectionID, recorded.Status.ObservedIn, recorded.Status.Connection, recorded.Status.Sent = "", nil, nil, ""
-	setCondition(recorded, v1alpha1.ConditionReady, metav1.ConditionUnknown, decision.BlockFor(v1alpha1.ReasonCreating, "has not answered yet", 0))
+	status := metav1.ConditionUnknown
+	if ready := apimeta.FindStatusCondition(recorded.Status.Conditions, v1alpha1.ConditionReady); ready != nil && ready.Status == metav1.ConditionFalse {
+		status = ready.Status // a refusal that is repeated is waited for longer each time
+	}
+	setCondition(recorded, v1alpha1.ConditionReady, status, decision.BlockFor(v1alpha1.ReasonCreating, "has not answered yet", 0))
 	recorded.Status.ObservedGeneration = recorded.Generation
 	if err := k.Status().Patch(ctx, recorded, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("writing down that a connection is about to be created: %w", err)
@@ -239,6 +246,12 @@ func (k *keeper) namesake(ctx context.Context) (decision.LiveVerdict, error) {
 	n := decision.Namesake{Name: name, Policy: k.rc.Spec.AdoptionPolicy}
 	if len(found) == 0 {
 		return isNot(decision.JudgeNamesake(n).Block), nil
+	}
+	// One that is configured on the server has no address, and is none that anybody can take over.
+	if own := slices.DeleteFunc(slices.Clone(found), func(c *reporter.Connection) bool { return c.Host == "" && c.Port == 0 }); len(own) > 0 {
+		found = own
+	} else {
+		n.Policy = v1alpha1.AdoptionPolicyNever
 	}
 	n.Found, n.ID = true, found[0].ID
 	if n.Owner, n.Sibling, err = k.ownerOf(ctx, k.rc, k.mark, found[0]); err != nil {
@@ -317,6 +330,14 @@ func (c *creations) since(rc *v1alpha1.ReporterConnection) time.Time {
 		return started
 	}
 	return seen
+}
+
+// isYoung says whether this process has asked for the connection so recently that a Reporter may not show it yet.
+func (c *creations) isYoung(resource types.UID, now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known, found := c.known[resource]
+	return found && now.Sub(known.seen) < decision.LateBy
 }
 
 func (c *creations) forget(resource types.UID) {

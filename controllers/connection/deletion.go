@@ -307,7 +307,7 @@ func (d *deletion) leaveToOther(ctx context.Context, sibling string) (ctrl.Resul
 func (d *deletion) findToDelete(ctx context.Context) (ctrl.Result, error) {
 	place, outcome := d.logIn(ctx, d.to)
 	if !outcome.IsDone() {
-		return d.block(ctx, decision.JudgeBlock(outcome, d.waited))
+		return d.notFound(ctx, decision.JudgeBlock(outcome, d.waited))
 	}
 	mark, err := d.markFor(ctx, d.rc)
 	if err != nil {
@@ -333,8 +333,27 @@ func (d *deletion) findToDelete(ctx context.Context) (ctrl.Result, error) {
 		return d.leaveBehind(ctx, confirmed.connection, trail{cause: causeNeverCreated, eventType: corev1.EventTypeNormal,
 			note: "it was never created in Reporter"})
 	default:
-		return d.block(ctx, verdict.Block)
+		return d.notFound(ctx, verdict.Block)
 	}
+}
+
+// notFound blocks the deletion of a resource whose connection was not found, unless nothing can have been created for it, or somebody gives
+// it up.
+func (d *deletion) notFound(ctx context.Context, block decision.Block) (ctrl.Result, error) {
+	record := d.rc.Status.Creation
+	isGivenUp := record != nil && block.Reason == v1alpha1.ReasonCreationUnverified && d.rc.Annotations[v1alpha1.AbandonAnnotation] == record.URL
+	if !isGivenUp && (record != nil || d.rc.Status.ObservedGeneration == 0) {
+		return d.block(ctx, block)
+	}
+	confirmed := d.confirm(ctx, nil)
+	if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
+		return d.proceed(ctx, confirmed)
+	}
+	note := "nothing was recorded of a creation, and Reporter could not be asked: if it was created by hand, it is still there"
+	if isGivenUp {
+		note = "what may have come of the request to create it at " + record.URL + " is given up, as somebody asked for it: if it is there, delete it there"
+	}
+	return d.leaveBehind(ctx, confirmed.connection, trail{cause: eventLost, eventType: corev1.EventTypeWarning, note: note})
 }
 
 // permit is asked right before a DELETE is sent to a place, with the tenant of its token. Its error is that of the API server, or a

@@ -42,6 +42,8 @@ type keeper struct {
 	look     decision.Look
 	// anew says that the connection is created in place of one that is gone.
 	anew bool
+	// tokenRefused says that a creation or a change was answered with 401.
+	tokenRefused bool
 }
 
 // keep creates the connection that a live resource describes, and keeps it as described. It returns false where it has to wait for a slot.
@@ -68,6 +70,13 @@ func (r *Reconciler) keep(ctx context.Context, rc, base *v1alpha1.ReporterConnec
 		return decision.LiveVerdict{}, true, err
 	}
 	verdict, err := k.settle(ctx)
+	if k.tokenRefused { // with a new one it may fare better
+		k.tokenRefused = false
+		if k.place, outcome = r.logIn(ctx, to); !outcome.IsDone() {
+			return k.judge(outcome), true, nil
+		}
+		verdict, err = k.settle(ctx)
+	}
 	var refused *notPermittedError
 	if errors.As(err, &refused) || apierrors.IsConflict(err) { // what the pass rests on has changed: look again
 		return decision.LiveVerdict{Block: decision.Block{RetryIn: decision.MinDelay}}, true, nil
@@ -173,7 +182,7 @@ func (r *Reconciler) holdingOf(ctx context.Context, rc *v1alpha1.ReporterConnect
 	shown *reporter.Connection, outcome decision.Outcome) (decision.Holding, error) {
 	seen := rc.Status.ObservedIn
 	h := decision.Holding{Outcome: outcome, Named: rc.Spec.ConnectionID != "", Taken: rc.IsTaken(), TakenOver: rc.Status.TakenOverBy != "",
-		TakeBack: isAskedFor(rc, v1alpha1.TakeBackAnnotation), Seen: seen != nil, SeenHere: seen != nil && *seen == place, IsYoung: isYoung(rc, time.Now())}
+		TakeBack: isAskedFor(rc, v1alpha1.TakeBackAnnotation), Seen: seen != nil, SeenHere: seen != nil && *seen == place, IsYoung: r.creations.isYoung(rc.UID, time.Now())}
 	if !outcome.IsDone() {
 		return h, nil
 	}
@@ -226,12 +235,6 @@ func (r *Reconciler) siblingWith(ctx context.Context, rc *v1alpha1.ReporterConne
 	return eldest.Name, nil
 }
 
-// isYoung says whether the connection was created so recently that a Reporter may not show it yet.
-func isYoung(rc *v1alpha1.ReporterConnection, now time.Time) bool {
-	shown := rc.Status.Connection
-	return shown != nil && shown.CreatedAt != nil && now.Sub(shown.CreatedAt.Time) < decision.LateBy
-}
-
 // noteMove announces that the connection is shown in another place than it was seen in before, if it was.
 func (k *keeper) noteMove(before *v1alpha1.ObservedIn) {
 	if before == nil || before.MayBe(k.place) {
@@ -264,8 +267,8 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		}
 		return isNot(block), nil
 	}
-	if k.refusals.has(k.rc, credentials) {
-		return decision.LiveVerdict{}, nil // what Ready says stands
+	if block := k.refusals.find(k.rc, credentials); block != nil {
+		return isNot(*block), nil
 	}
 	change := differs.change
 	if sendsAll || differs.needsPassword {
@@ -299,13 +302,14 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 // notChanged is the verdict on a change that Reporter has refused, or not answered.
 func (k *keeper) notChanged(shown *reporter.Connection, credentials access.DatabaseCredentials, err error) decision.LiveVerdict {
 	outcome := k.outcomeOf(k.to, err)
+	k.tokenRefused = reporter.IsTokenRefused(err)
 	switch outcome.Reason {
 	case v1alpha1.ReasonJobInProgress:
 		outcome.Detail = fmt.Sprintf("connection %q", shown.ConfigName)
 	case v1alpha1.ReasonNameTaken:
 		outcome.Detail = fmt.Sprintf("%q", k.rc.Spec.Connection.ConfigName)
 	case v1alpha1.ReasonInvalidConnection:
-		k.refusals.note(k.rc, credentials)
+		k.refusals.note(k.rc, credentials, decision.JudgeBlock(outcome, k.look.Waited))
 		handle(k.rc)
 	}
 	if decision.TraitsOf(outcome.Reason).Shared {

@@ -331,14 +331,17 @@ func asJSON(t *testing.T, value any) string {
 	return string(text)
 }
 
-// A connection is created anew only if it was created more than two minutes ago.
+// A connection is created anew only if this process did not ask for it within the last two minutes.
 func TestIsYoung(t *testing.T) {
-	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	var known creations
+	rc := &v1alpha1.ReporterConnection{Status: v1alpha1.ReporterConnectionStatus{Creation: &v1alpha1.CreationRecord{StartedAt: new(metav1.NowMicro())}}}
+	if known.isYoung(rc.UID, time.Now()) {
+		t.Error("what nobody asked for is young")
+	}
+	known.note(rc)
 	for age, want := range map[time.Duration]bool{0: true, 119 * time.Second: true, 121 * time.Second: false, 24 * time.Hour: false} {
-		rc := &v1alpha1.ReporterConnection{Status: v1alpha1.ReporterConnectionStatus{
-			Connection: &v1alpha1.ObservedConnection{CreatedAt: new(metav1.NewTime(now.Add(-age)))}}}
-		if got := isYoung(rc, now); got != want {
-			t.Errorf("created %s ago, it is young: %t", age, got)
+		if got := known.isYoung(rc.UID, time.Now().Add(age)); got != want {
+			t.Errorf("asked for %s ago, it is young: %t", age, got)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
 )
 
 // handledAnnotations are those whose new values are acted upon once, and their letters in status.handledRequest.
@@ -60,13 +61,22 @@ func refusalKey(rc *v1alpha1.ReporterConnection, credentials access.DatabaseCred
 	return fmt.Sprint(rc.Generation, credentials.Version, rc.Annotations[v1alpha1.RequestedAtAnnotation])
 }
 
-func (r *refusals) has(rc *v1alpha1.ReporterConnection, credentials access.DatabaseCredentials) bool {
+// find returns why the description was refused, nil if it was not.
+func (r *refusals) find(rc *v1alpha1.ReporterConnection, credentials access.DatabaseCredentials) *decision.Block {
 	known, found := r.known.Load(rc.UID)
-	return found && known == refusalKey(rc, credentials)
+	if !found || known.(refusal).key != refusalKey(rc, credentials) {
+		return nil
+	}
+	return new(known.(refusal).block)
 }
 
-func (r *refusals) note(rc *v1alpha1.ReporterConnection, credentials access.DatabaseCredentials) {
-	r.known.Store(rc.UID, refusalKey(rc, credentials))
+func (r *refusals) note(rc *v1alpha1.ReporterConnection, credentials access.DatabaseCredentials, why decision.Block) {
+	r.known.Store(rc.UID, refusal{refusalKey(rc, credentials), why})
 }
 
 func (r *refusals) forget(rc *v1alpha1.ReporterConnection) { r.known.Delete(rc.UID) }
+
+type refusal struct {
+	key   string
+	block decision.Block
+}

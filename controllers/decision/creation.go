@@ -117,5 +117,7 @@ func JudgeNamesake(n Namesake) HoldingVerdict {
 	case n.Owner == OwnedByNobody && !n.Elsewhere:
 		detail += " with the id " + n.ID
 	}
-	return HoldingVerdict{Block: BlockFor(v1alpha1.ReasonNameTaken, detail, 0)}
+	block := BlockFor(v1alpha1.ReasonNameTaken, detail, 0)
+	block.RetryIn = 0 // to ask again costs a request to create it
+	return HoldingVerdict{Block: block}
 }

@@ -116,14 +116,14 @@ func JudgeHolding(h Holding) HoldingVerdict {
 		return judgeMissing(h, block)
 	case !h.Outcome.IsDone():
 		return HoldingVerdict{Block: JudgeBlock(h.Outcome, 0)}
-	case h.Unfit != "":
-		return block(v1alpha1.ReasonInvalidConnection, h.Unfit)
 	case h.Sibling != "" && h.Owner != OwnedByAnother:
 		return block(v1alpha1.ReasonDuplicate, h.Sibling)
+	case !h.TakeBack && (h.TakenOver && h.Owner != OwnedBySelf || h.Owner == OwnedByAnother && (h.Taken || !h.Named)):
+		return block(v1alpha1.ReasonTakenOver, "")
+	case h.Unfit != "":
+		return block(v1alpha1.ReasonInvalidConnection, h.Unfit)
 	case h.TakeBack:
 		return HoldingVerdict{Step: HoldingTakenOver}
-	case h.TakenOver && h.Owner != OwnedBySelf, h.Owner == OwnedByAnother && (h.Taken || !h.Named):
-		return block(v1alpha1.ReasonTakenOver, "")
 	case h.Taken:
 		return HoldingVerdict{Step: HoldingKept}
 	default:
@@ -137,7 +137,7 @@ func judgeMissing(h Holding, block func(reason, detail string) HoldingVerdict) H
 		return block(v1alpha1.ReasonAbsenceUnverified, "")
 	case h.Named:
 		return block(v1alpha1.ReasonConnectionNotFound, "")
-	case h.TakenOver && !h.TakeBack:
+	case h.TakenOver:
 		return block(v1alpha1.ReasonTakenOver, "")
 	case h.IsYoung:
 		return HoldingVerdict{Block: BlockFor(v1alpha1.ReasonCreating, "does not show it yet", createdDelay)}
@@ -157,6 +157,6 @@ func (h Holding) IsOthers() (sibling string, is bool) {
 	case h.Sibling != "":
 		return h.Sibling, true
 	default:
-		return "", h.TakenOver && h.Owner != OwnedBySelf
+		return "", h.TakenOver && h.Owner == OwnedByNobody
 	}
 }
