@@ -54,7 +54,7 @@ func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.Reporte
 	if err != nil {
 		return DatabaseCredentials{}, err
 	}
-	credentials.Password = reporter.NewSecret(strings.TrimSuffix(password, "\n"))
+	credentials.Password = reporter.NewSecret(withoutNewline(password))
 	if ref := described.UserNameSecretRef; ref != nil {
 		userName, err := read(ref.Name, ref.Key, "user name for the database")
 		if err != nil {
@@ -75,6 +75,14 @@ func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.Reporte
 	}
 	credentials.Version = hex.EncodeToString(version.Sum(nil))
 	return credentials, nil
+}
+
+// withoutNewline drops the newline that editors and `echo` leave.
+func withoutNewline(text string) string {
+	if before, found := strings.CutSuffix(text, "\r\n"); found {
+		return before
+	}
+	return strings.TrimSuffix(text, "\n")
 }
 
 // databaseSecret reads a Secret that is labelled for databases and may be sent with a host.

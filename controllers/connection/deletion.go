@@ -342,7 +342,10 @@ func (d *deletion) findToDelete(ctx context.Context) (ctrl.Result, error) {
 func (d *deletion) notFound(ctx context.Context, block decision.Block) (ctrl.Result, error) {
 	record := d.rc.Status.Creation
 	isGivenUp := record != nil && block.Reason == v1alpha1.ReasonCreationUnverified && d.rc.Annotations[v1alpha1.AbandonAnnotation] == record.URL
-	if !isGivenUp && (record != nil || d.rc.Status.ObservedGeneration == 0) {
+	// A status from before the deletion, without a record, says that nothing was asked for.
+	isNothing := record == nil && apimeta.FindStatusCondition(d.rc.Status.Conditions, v1alpha1.ConditionReady) != nil &&
+		apimeta.FindStatusCondition(d.rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked) == nil
+	if !isGivenUp && !isNothing {
 		return d.block(ctx, block)
 	}
 	confirmed := d.confirm(ctx, nil)

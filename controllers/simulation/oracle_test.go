@@ -433,8 +433,12 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 	if rc.Spec.Connection != nil && h.isMarkedByAnother(rc) {
 		may("HandedOver", "its connection is another's by its mark")
 	}
+	if rc.Spec.Connection != nil && rc.Status.Creation != nil && rc.Annotations[v1alpha1.AbandonAnnotation] == rc.Status.Creation.URL {
+		may("LeftBehind", "somebody has given up what may have been created")
+	}
 	if rc.Spec.Connection != nil && idOf(rc) == "" && !h.hasMark(rc) {
 		may("NeverCreated", "no connection has its mark")
+		may("LeftBehind", "and nothing was recorded of it")
 	}
 	if len(causes) == 0 {
 		h.fail("Safety 1: %s lets %s go, and nothing says that its connection %s is deleted", p, client.ObjectKeyFromObject(rc), idOf(rc))
@@ -661,7 +665,7 @@ func (h *history) markOf(rc *v1alpha1.ReporterConnection) string {
 func (h *history) isMarkedByAnother(rc *v1alpha1.ReporterConnection) bool {
 	return slices.ContainsFunc(h.living(), func(c reportertest.Connection) bool {
 		mark, has := c.Metadata["reporterOperatorOwner"]
-		return c.ID == idOf(rc) && has && mark != h.markOf(rc)
+		return c.ID == idOf(rc) && (has && mark != h.markOf(rc) || !has && rc.Status.TakenOverBy != "")
 	})
 }
 
