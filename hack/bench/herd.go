@@ -182,7 +182,9 @@ type ends struct {
 	cancel context.CancelFunc
 	mu     sync.Mutex
 	times  []time.Time
-	err    error
+	// version is that of the last event.
+	version string
+	err     error
 }
 
 // follow notes the ends of the herd's resources from now on, until stop. Nothing of an event is decoded, so that watching takes as little
@@ -202,28 +204,51 @@ func (h *herd) follow(ctx context.Context) (*ends, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	events, err := api.Get().Namespace(h.namespace).Resource(strings.ToLower(h.kind.Kind)+"s").SetHeader("Accept", "application/json").
-		Param("watch", "true").Param("resourceVersion", now.ResourceVersion).Stream(ctx)
+	e := &ends{cancel: cancel, version: now.ResourceVersion}
+	open := func() (io.ReadCloser, error) {
+		return api.Get().Namespace(h.namespace).Resource(strings.ToLower(h.kind.Kind)+"s").SetHeader("Accept", "application/json").
+			Param("watch", "true").Param("resourceVersion", e.version).Stream(ctx)
+	}
+	events, err := open()
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	e := &ends{cancel: cancel}
 	go func() {
-		defer events.Close()
-		err := lines(bufio.NewReaderSize(events, 64<<10), e.see)
+		for err == nil {
+			err = e.read(events)
+			if ctx.Err() != nil {
+				return
+			}
+			if err == nil { // the API server ends the watch of who reads too slowly, on a busy machine
+				events, err = open()
+			}
+		}
 		e.mu.Lock()
 		defer e.mu.Unlock()
-		if e.err == nil && !errors.Is(err, io.EOF) {
-			e.err = err
-		}
+		e.err = errors.Join(e.err, fmt.Errorf("watching resources vanish: %w", err))
 	}()
 	return e, nil
+}
+
+// read notes the events of a watch until it ends, which is no error.
+func (e *ends) read(events io.ReadCloser) error {
+	defer events.Close()
+	if err := lines(bufio.NewReaderSize(events, 64<<10), e.see); !errors.Is(err, io.EOF) {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
 }
 
 func (e *ends) see(event []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if _, rest, found := bytes.Cut(event, []byte(`"resourceVersion":"`)); found {
+		version, _, _ := bytes.Cut(rest, []byte(`"`))
+		e.version = string(version)
+	}
 	switch {
 	case bytes.HasPrefix(event, []byte(`{"type":"DELETED"`)):
 		e.times = append(e.times, time.Now())
