@@ -205,41 +205,41 @@ func (h *herd) follow(ctx context.Context) (*ends, error) {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	e := &ends{cancel: cancel, version: now.ResourceVersion}
-	open := func() (io.ReadCloser, error) {
+	open := func(version string) (io.ReadCloser, error) {
 		return api.Get().Namespace(h.namespace).Resource(strings.ToLower(h.kind.Kind)+"s").SetHeader("Accept", "application/json").
-			Param("watch", "true").Param("resourceVersion", e.version).Stream(ctx)
+			Param("watch", "true").Param("resourceVersion", version).Stream(ctx)
 	}
-	events, err := open()
+	events, err := open(e.version)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	go func() {
-		for err == nil {
-			err = e.read(events)
-			if ctx.Err() != nil {
-				return
-			}
-			if err == nil { // the API server ends the watch of who reads too slowly, on a busy machine
-				events, err = open()
-			}
-		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.err = errors.Join(e.err, fmt.Errorf("watching resources vanish: %w", err))
-	}()
+	go e.watch(ctx, events, open)
 	return e, nil
 }
 
-// read notes the events of a watch until it ends, which is no error.
-func (e *ends) read(events io.ReadCloser) error {
-	defer events.Close()
-	if err := lines(bufio.NewReaderSize(events, 64<<10), e.see); !errors.Is(err, io.EOF) {
-		return err
+// watch notes the events of a watch until the context ends. Where the API server ends the watch, as it may when its events are read too slowly,
+// it is opened again after the last event.
+func (e *ends) watch(ctx context.Context, events io.ReadCloser, open func(version string) (io.ReadCloser, error)) {
+	for {
+		err := lines(bufio.NewReaderSize(events, 64<<10), e.see)
+		events.Close()
+		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, io.EOF) {
+			events, err = open(e.version)
+		}
+		e.mu.Lock()
+		if e.err == nil && err != nil {
+			e.err = fmt.Errorf("watching resources vanish: %w", err)
+		}
+		failed := e.err != nil
+		e.mu.Unlock()
+		if failed {
+			return
+		}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.err
 }
 
 func (e *ends) see(event []byte) {
