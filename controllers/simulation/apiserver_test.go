@@ -331,7 +331,7 @@ func (s *apiServer) sinceTime(kind string, key client.ObjectKey, from time.Time)
 	return s.from(kind, key, func(v version) bool { return !v.since.After(from) })
 }
 
-// during is sinceTime What ended in that very moment counts as well.
+// during is sinceTime, but that what ended in that very moment counts as well.
 func (s *apiServer) during(kind string, key client.ObjectKey, from time.Time) []client.Object {
 	return s.from(kind, key, func(v version) bool { return v.since.Before(from) })
 }

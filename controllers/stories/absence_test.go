@@ -74,7 +74,7 @@ var _ = Describe("A connection that is gone from Reporter", func() {
 		Expect(world.Create(ctx, s.endpoint("default", s.server.URL))).To(Succeed())
 		Eventually(ctx, gone(rc)).Should(BeTrue())
 		Expect(s.asked(http.MethodDelete, id)).To(Equal(2))
-		Expect(operatorLog()).To(MatchRegexp(`"Deleted connection in Reporter".*"connectionID":"` + id + `"`))
+		Eventually(ctx, operatorLog).Should(MatchRegexp(`"Deleted connection in Reporter".*"connectionID":"`+id+`"`), "as soon as the operator's watch shows that it is gone")
 		Expect(eventsAbout(rc)(ctx)).To(BeEmpty(), "no warning of a wrong id")
 	})
 })

@@ -182,7 +182,9 @@ type ends struct {
 	cancel context.CancelFunc
 	mu     sync.Mutex
 	times  []time.Time
-	err    error
+	// version is that of the last event.
+	version string
+	err     error
 }
 
 // follow notes the ends of the herd's resources from now on, until stop. Nothing of an event is decoded, so that watching takes as little
@@ -202,28 +204,51 @@ func (h *herd) follow(ctx context.Context) (*ends, error) {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	events, err := api.Get().Namespace(h.namespace).Resource(strings.ToLower(h.kind.Kind)+"s").SetHeader("Accept", "application/json").
-		Param("watch", "true").Param("resourceVersion", now.ResourceVersion).Stream(ctx)
+	e := &ends{cancel: cancel, version: now.ResourceVersion}
+	open := func(version string) (io.ReadCloser, error) {
+		return api.Get().Namespace(h.namespace).Resource(strings.ToLower(h.kind.Kind)+"s").SetHeader("Accept", "application/json").
+			Param("watch", "true").Param("resourceVersion", version).Stream(ctx)
+	}
+	events, err := open(e.version)
 	if err != nil {
 		cancel()
 		return nil, err
 	}
-	e := &ends{cancel: cancel}
-	go func() {
-		defer events.Close()
-		err := lines(bufio.NewReaderSize(events, 64<<10), e.see)
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.err == nil && !errors.Is(err, io.EOF) {
-			e.err = err
-		}
-	}()
+	go e.watch(ctx, events, open)
 	return e, nil
+}
+
+// watch notes the events of a watch until the context ends. Where the API server ends the watch, as it may when its events are read too slowly,
+// it is opened again after the last event.
+func (e *ends) watch(ctx context.Context, events io.ReadCloser, open func(version string) (io.ReadCloser, error)) {
+	for {
+		err := lines(bufio.NewReaderSize(events, 64<<10), e.see)
+		events.Close()
+		if ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, io.EOF) {
+			events, err = open(e.version)
+		}
+		e.mu.Lock()
+		if e.err == nil && err != nil {
+			e.err = fmt.Errorf("watching resources vanish: %w", err)
+		}
+		failed := e.err != nil
+		e.mu.Unlock()
+		if failed {
+			return
+		}
+	}
 }
 
 func (e *ends) see(event []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if _, rest, found := bytes.Cut(event, []byte(`"resourceVersion":"`)); found {
+		version, _, _ := bytes.Cut(rest, []byte(`"`))
+		e.version = string(version)
+	}
 	switch {
 	case bytes.HasPrefix(event, []byte(`{"type":"DELETED"`)):
 		e.times = append(e.times, time.Now())

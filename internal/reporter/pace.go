@@ -145,12 +145,14 @@ func (l *allowance) take(method, path string, now time.Time) *Error {
 	return held
 }
 
+// hold returns why take would not admit a request, nil if it would.
 func (l *allowance) hold(method, path string, now time.Time) *Error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.held(method, path, now)
 }
 
+// held is hold for who has the lock.
 func (l *allowance) held(method, path string, now time.Time) *Error {
 	if now.Before(l.renewal) && l.left <= l.underWay {
 		wait, until := l.renewal.Sub(now), l.until
