@@ -30,6 +30,8 @@ type DatabaseCredentials struct {
 	Key         reporter.Secret
 	// Version stands for the Secrets as they were read: it is another when one of them has changed. It says nothing of what is in them.
 	Version string
+	// Contents stands for what is in the Secrets, whatever their versions. It is a digest, which is not to leave the process.
+	Contents [sha256.Size]byte
 }
 
 // DatabaseCredentials reads the Secrets that the description of a connection names, in the namespace of the resource. The error is an
@@ -37,7 +39,7 @@ type DatabaseCredentials struct {
 func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.ReporterConnection) (DatabaseCredentials, error) {
 	described := rc.Spec.Connection
 	credentials := DatabaseCredentials{UserName: described.UserName}
-	version := sha256.New()
+	version, contents := sha256.New(), sha256.New()
 	read := func(name, key, whatFor string) (string, error) {
 		secret, err := a.databaseSecret(ctx, client.ObjectKey{Namespace: rc.Namespace, Name: name}, described.Host)
 		if err != nil {
@@ -45,6 +47,7 @@ func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.Reporte
 		}
 		fmt.Fprintf(version, "%s %s %s %s\n", secret.UID, secret.ResourceVersion, name, key)
 		value := string(secret.Data[key])
+		fmt.Fprintf(contents, "%q ", value)
 		if strings.TrimSpace(value) == "" {
 			return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has no key %q, or nothing in it. Put the %s there", name, key, whatFor)
 		}
@@ -73,7 +76,7 @@ func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.Reporte
 		}
 		credentials.Key = reporter.NewSecret(key)
 	}
-	credentials.Version = hex.EncodeToString(version.Sum(nil))
+	credentials.Version, credentials.Contents = hex.EncodeToString(version.Sum(nil)), [sha256.Size]byte(contents.Sum(nil))
 	return credentials, nil
 }
 

@@ -40,16 +40,22 @@ type keeper struct {
 	place    v1alpha1.ObservedIn
 	mark     decision.Mark
 	look     decision.Look
+	// began is when the pass began to look.
+	began time.Time
 	// anew says that the connection is created in place of one that is gone.
 	anew bool
 	// tokenRefused says that a creation or a change was answered with 401.
 	tokenRefused bool
 }
 
-// keep creates the connection that a live resource describes, and keeps it as described. It returns false where it has to wait for a slot.
-// The error is that of the API server.
+// keep creates the connection that a live resource describes, and keeps it as described; after a change, it has Reporter test whether that
+// reaches the database. It returns false where it has to wait for a slot. The error is that of the API server.
 func (r *Reconciler) keep(ctx context.Context, rc, base *v1alpha1.ReporterConnection, to access.Target, look decision.Look) (decision.LiveVerdict, bool, error) {
-	k := &keeper{Reconciler: r, rc: rc, base: base, to: to, look: look}
+	k := &keeper{Reconciler: r, rc: rc, base: base, to: to, look: look, began: time.Now()}
+	handle(rc) // what is not asked for any more may be asked for again
+	if err := k.unsettle(ctx); err != nil {
+		return decision.LiveVerdict{}, true, err
+	}
 	if to.Client == nil {
 		return k.judge(to.Obstacle), true, nil
 	}
@@ -60,28 +66,37 @@ func (r *Reconciler) keep(ctx context.Context, rc, base *v1alpha1.ReporterConnec
 	if release == nil {
 		return decision.LiveVerdict{}, false, nil
 	}
+	verdict, err := k.keepInSlot(ctx, release)
+	if err != nil || !k.isTestDue(verdict) {
+		return verdict, true, err
+	}
+	return k.test(ctx, verdict)
+}
+
+// keepInSlot does what there is to do for the connection, and gives the slot back.
+func (k *keeper) keepInSlot(ctx context.Context, release func()) (decision.LiveVerdict, error) {
 	defer release()
-	var outcome decision.Outcome
-	if k.place, outcome = r.logIn(ctx, to); !outcome.IsDone() {
-		return k.judge(outcome), true, nil
-	}
-	var err error
-	if k.mark, err = r.markFor(ctx, rc); err != nil {
-		return decision.LiveVerdict{}, true, err
-	}
 	verdict, err := k.settle(ctx)
 	if k.tokenRefused { // with a new one it may fare better
 		k.tokenRefused = false
-		if k.place, outcome = r.logIn(ctx, to); !outcome.IsDone() {
-			return k.judge(outcome), true, nil
-		}
 		verdict, err = k.settle(ctx)
 	}
 	var refused *notPermittedError
 	if errors.As(err, &refused) || apierrors.IsConflict(err) { // what the pass rests on has changed: look again
-		return decision.LiveVerdict{Block: decision.Block{RetryIn: decision.MinDelay}}, true, nil
+		return decision.LiveVerdict{Block: decision.Block{RetryIn: decision.MinDelay}}, nil
 	}
-	return verdict, true, err
+	return verdict, err
+}
+
+// unsettle has Ready not stand any longer while Reporter cannot be asked, if Reporter does not have what is in the Secrets now.
+func (k *keeper) unsettle(ctx context.Context) error {
+	if !k.look.Settled {
+		return nil
+	}
+	credentials, verdict, err := k.credentials(ctx)
+	described, sent := k.rc.Spec.Connection, k.rc.Status.Sent
+	k.look.Settled = verdict == nil && (sentIn(sent, described, credentials) == sent || k.hasSent(credentials))
+	return err
 }
 
 // markFor is the mark of a resource.
@@ -111,6 +126,14 @@ func isKept() decision.LiveVerdict {
 // settle finds out what came of a request to create the connection, if that is not known; then it keeps the connection that there is, or has it
 // created.
 func (k *keeper) settle(ctx context.Context) (decision.LiveVerdict, error) {
+	var outcome decision.Outcome
+	if k.place, outcome = k.logIn(ctx, k.to); !outcome.IsDone() {
+		return k.judge(outcome), nil
+	}
+	var err error
+	if k.mark, err = k.markFor(ctx, k.rc); err != nil {
+		return decision.LiveVerdict{}, err
+	}
 	k.abandon()
 	if k.rc.Status.Creation != nil {
 		verdict, err := k.search(ctx)
@@ -121,7 +144,7 @@ func (k *keeper) settle(ctx context.Context) (decision.LiveVerdict, error) {
 	if k.rc.ConnectionID() == "" {
 		return k.create(ctx)
 	}
-	k.lookOwed(ctx)
+	k.lookForTwins(ctx)
 	shown, err := k.to.Client.Get(ctx, k.rc.ConnectionID())
 	return k.hold(ctx, shown, k.outcomeOf(k.to, err))
 }
@@ -142,7 +165,7 @@ func (k *keeper) abandon() {
 	default:
 		return
 	}
-	handle(k.rc)
+	handle(k.rc, v1alpha1.AbandonAnnotation)
 	connectionsLeftBehind.WithLabelValues(eventLost).Inc()
 	k.Events.Eventf(k.rc, nil, corev1.EventTypeWarning, eventLost, "Keep", "%s at %s is given up, as somebody asked for it: if it is there, delete it there", what, url)
 }
@@ -182,7 +205,7 @@ func (r *Reconciler) holdingOf(ctx context.Context, rc *v1alpha1.ReporterConnect
 	shown *reporter.Connection, outcome decision.Outcome) (decision.Holding, error) {
 	seen := rc.Status.ObservedIn
 	h := decision.Holding{Outcome: outcome, Named: rc.Spec.ConnectionID != "", Taken: rc.IsTaken(), TakenOver: rc.Status.TakenOverBy != "",
-		TakeBack: isAskedFor(rc, v1alpha1.TakeBackAnnotation), Seen: seen != nil, SeenHere: seen != nil && *seen == place, IsYoung: r.creations.isYoung(rc.UID, time.Now())}
+		TakeBack: isAskedFor(rc, v1alpha1.TakeBackAnnotation), Seen: seen != nil, SeenHere: seen != nil && *seen == place, IsYoung: r.isYoung(rc)}
 	if !outcome.IsDone() {
 		return h, nil
 	}
@@ -193,6 +216,17 @@ func (r *Reconciler) holdingOf(ctx context.Context, rc *v1alpha1.ReporterConnect
 	h.Sibling, err = r.siblingWith(ctx, rc, shown.ID)
 	h.Unfit = unfit(rc.Spec.Connection, shown)
 	return h, err
+}
+
+// isYoung says whether the connection was created so recently that a Reporter may not show it yet: as far as this process knows, or by Reporter's
+// clock, which may be ahead.
+func (r *Reconciler) isYoung(rc *v1alpha1.ReporterConnection) bool {
+	known, now := r.memories.get(rc.UID), time.Now()
+	if known.isYoung(now) {
+		return true
+	}
+	shown := rc.Status.Connection
+	return shown != nil && shown.CreatedAt != nil && now.Sub(shown.CreatedAt.Time).Abs() < decision.LateBy
 }
 
 // ownerOf says whose a connection is by its mark, and names the resource of the same namespace whose it is, if it is another.
@@ -252,6 +286,9 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		return orZero(verdict), err
 	}
 	differs := differenceOf(described, credentials, shown.Settings)
+	if !takeOver && k.hasSent(credentials) {
+		k.rc.Status.Sent = sentIn(k.rc.Status.Sent, described, credentials) // other Secrets with the same contents are only noted
+	}
 	isStale := k.rc.Status.Sent != sentFor(described, credentials, shown.UpdatedAt)
 	sendsAll := takeOver || isStale || isAskedFor(k.rc, v1alpha1.RequestedAtAnnotation)
 	isMarked := h.Owner == decision.OwnedBySelf
@@ -259,7 +296,7 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		k.rc.Status.TakenOverBy = ""
 	}
 	if !sendsAll && len(differs.fields) == 0 && isMarked {
-		return isKept(), nil
+		return k.kept(), nil
 	}
 	if block, forbidden := decision.JudgeManagement(k.rc, k.to.Endpoint); forbidden {
 		if !takeOver && !isStale && len(differs.fields) == 0 {
@@ -267,8 +304,8 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		}
 		return isNot(block), nil
 	}
-	if block := k.refusals.find(k.rc, credentials); block != nil {
-		return isNot(*block), nil
+	if known := k.memories.get(k.rc.UID); known.refused.key == refusalKey(k.rc, credentials) {
+		return isNot(known.refused.block), nil
 	}
 	change := differs.change
 	if sendsAll || differs.needsPassword {
@@ -291,12 +328,58 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 	k.announceChange(h, differs, takeOver)
 	k.rc.Status.ConnectionID, k.rc.Status.Sent, k.rc.Status.TakenOverBy = updated.ID, sentFor(described, credentials, updated.UpdatedAt), ""
 	observe(k.rc, updated, k.place)
-	handle(k.rc)
-	k.refusals.forget(k.rc)
+	handle(k.rc, v1alpha1.RequestedAtAnnotation, v1alpha1.TakeBackAnnotation)
+	k.noteSent(credentials)
 	if left := differenceOf(described, credentials, updated.Settings); len(left.fields) > 0 {
 		return isNot(decision.BlockFor(v1alpha1.ReasonNotApplied, named(left.fields), 0)), nil
 	}
 	return isKept(), nil
+}
+
+// kept is the verdict on a connection that needs no change. It is looked at again soon where a change may still be carried out that had no
+// answer, or another look is due.
+func (k *keeper) kept() decision.LiveVerdict {
+	verdict := isKept()
+	known := k.memories.get(k.rc.UID)
+	if due := known.unanswered.Add(decision.LateBy); known.unanswered.IsZero() {
+	} else if k.began.After(due) {
+		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered = time.Time{} })
+	} else {
+		verdict.RetryIn = max(min(due.Sub(k.began), lateChangeDelay), decision.MinDelay)
+	}
+	if owed := k.rc.Status.LooksOwed; owed != nil && owed.ObservedIn == k.place {
+		verdict.RetryIn = sooner(verdict.RetryIn, max(time.Until(owed.StartedAt.Time), decision.MinDelay))
+	}
+	return verdict
+}
+
+// lateChangeDelay is how soon it is looked again after a change that had no answer.
+const lateChangeDelay = 15 * time.Second
+
+// sooner is the earlier of two delays of which 0 means none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
+// hasSent says whether this process knows that Reporter was last sent just these credentials, be they in other versions of their Secrets.
+func (k *keeper) hasSent(credentials access.DatabaseCredentials) bool {
+	return k.memories.get(k.rc.UID).sent == contentsOf(k.rc.Spec.Connection, credentials)
+}
+
+// noteSent notes what Reporter was sent, and that it accepts the description.
+func (k *keeper) noteSent(credentials access.DatabaseCredentials) {
+	k.memories.update(k.rc.UID, func(known *memory) {
+		known.sent, known.refused = contentsOf(k.rc.Spec.Connection, credentials), refusal{}
+	})
+	apimeta.RemoveStatusCondition(&k.rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable) // it says nothing of what there is now
+}
+
+func (k *keeper) noteRefusal(credentials access.DatabaseCredentials, why decision.Block) {
+	k.memories.update(k.rc.UID, func(known *memory) { known.refused = refusal{refusalKey(k.rc, credentials), why} })
+	handle(k.rc, v1alpha1.RequestedAtAnnotation)
 }
 
 // notChanged is the verdict on a change that Reporter has refused, or not answered.
@@ -307,10 +390,12 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 	case v1alpha1.ReasonJobInProgress:
 		outcome.Detail = fmt.Sprintf("connection %q", shown.ConfigName)
 	case v1alpha1.ReasonNameTaken:
-		outcome.Detail = fmt.Sprintf("%q", k.rc.Spec.Connection.ConfigName)
+		outcome.Detail = fmt.Sprintf("%q already, so this one cannot be given that name", k.rc.Spec.Connection.ConfigName)
 	case v1alpha1.ReasonInvalidConnection:
-		k.refusals.note(k.rc, credentials, decision.JudgeBlock(outcome, k.look.Waited))
-		handle(k.rc)
+		k.noteRefusal(credentials, decision.JudgeBlock(outcome, k.look.Waited))
+	}
+	if reporter.MayHaveActed(err) {
+		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered = time.Now() })
 	}
 	if decision.TraitsOf(outcome.Reason).Shared {
 		return k.judge(outcome)

@@ -143,6 +143,7 @@ func TestJudgeNamesake(t *testing.T) {
 		"no mark":                                {namesake: Namesake{Owner: OwnedByNobody, Policy: never}, reason: "NameTaken", says: []string{"ledger-db", "adoptionPolicy", "ByName", "describe another name"}, tellsID: true},
 		"no mark, without a policy":              {namesake: Namesake{Owner: OwnedByNobody}, reason: "NameTaken", says: []string{"ledger-db"}, tellsID: true},
 		"another's":                              {namesake: Namesake{Owner: OwnedByAnother, Policy: never}, reason: "NameTaken", says: []string{"ledger-db", "adoptionPolicy", "ByName", "describe another name"}},
+		"configured on the server, by name":      {namesake: Namesake{Owner: OwnedByNobody, Policy: byName, IsConfigured: true}, reason: "NameTaken", says: []string{"ledger-db", "on its server", "describe another name"}},
 		"another's, without a policy":            {namesake: Namesake{Owner: OwnedByAnother}, reason: "NameTaken", says: []string{"ledger-db"}},
 		"another's, by a policy that is unknown": {namesake: Namesake{Owner: OwnedByAnother, Policy: "Always"}, reason: "NameTaken"},
 	}

@@ -3,6 +3,7 @@
 package decision
 
 import (
+	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -24,7 +25,7 @@ func (m Mark) String() string { return string(m.Namespace) + "/" + m.Name }
 // ParseMark reads a mark; of what is none, the namespace is empty.
 func ParseMark(text string) Mark {
 	namespace, name, found := strings.Cut(text, "/")
-	if !found || namespace == "" || name == "" {
+	if !found || namespace == "" || name == "" || strings.Contains(name, "/") {
 		return Mark{}
 	}
 	return Mark{Namespace: types.UID(namespace), Name: name}
@@ -117,7 +118,7 @@ func JudgeHolding(h Holding) HoldingVerdict {
 	case !h.Outcome.IsDone():
 		return HoldingVerdict{Block: JudgeBlock(h.Outcome, 0)}
 	case h.Sibling != "" && h.Owner != OwnedByAnother:
-		return block(v1alpha1.ReasonDuplicate, h.Sibling)
+		return HoldingVerdict{Block: DuplicateOf(h.Sibling)}
 	case !h.TakeBack && (h.TakenOver && h.Owner != OwnedBySelf || h.Owner == OwnedByAnother && (h.Taken || !h.Named)):
 		return block(v1alpha1.ReasonTakenOver, "")
 	case h.Unfit != "":
@@ -129,6 +130,12 @@ func JudgeHolding(h Holding) HoldingVerdict {
 	default:
 		return HoldingVerdict{Step: HoldingTakenOver}
 	}
+}
+
+// DuplicateOf blocks a resource whose connection another one of its namespace has, or is to have.
+func DuplicateOf(sibling string) Block {
+	return BlockFor(v1alpha1.ReasonDuplicate, fmt.Sprintf("ReporterConnection %q describes the same connection, and has it or comes first, so nothing is sent to Reporter "+
+		"for this one. It goes on by itself when that one is gone. To have both, describe another configName in another resource", sibling), 0)
 }
 
 func judgeMissing(h Holding, block func(reason, detail string) HoldingVerdict) HoldingVerdict {
