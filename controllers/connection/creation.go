@@ -129,7 +129,8 @@ func (k *keeper) created(ctx context.Context, created *reporter.Connection, cred
 	}
 	switch verdict.Step {
 	case decision.CreationDone:
-		return isKept(), k.recordCreated(ctx, created, credentials)
+		err := k.recordCreated(ctx, created, credentials)
+		return k.kept(), err
 	case decision.CreationNameTaken:
 		k.rc.Status.Creation = nil
 		return k.namesake(ctx)

@@ -119,10 +119,6 @@ func isNot(block decision.Block) decision.LiveVerdict {
 	return decision.LiveVerdict{Status: status, Block: block}
 }
 
-func isKept() decision.LiveVerdict {
-	return decision.LiveVerdict{Status: metav1.ConditionTrue, Block: decision.BlockFor(v1alpha1.ReasonAvailable, "", 0)}
-}
-
 // settle finds out what came of a request to create the connection, if that is not known; then it keeps the connection that there is, or has it
 // created.
 func (k *keeper) settle(ctx context.Context) (decision.LiveVerdict, error) {
@@ -296,11 +292,12 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		k.rc.Status.TakenOverBy = ""
 	}
 	if !sendsAll && len(differs.fields) == 0 && isMarked {
+		k.foundUnchanged()
 		return k.kept(), nil
 	}
 	if block, forbidden := decision.JudgeManagement(k.rc, k.to.Endpoint); forbidden {
 		if !takeOver && !isStale && len(differs.fields) == 0 {
-			return isKept(), nil
+			return k.kept(), nil
 		}
 		return isNot(block), nil
 	}
@@ -333,24 +330,27 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 	if left := differenceOf(described, credentials, updated.Settings); len(left.fields) > 0 {
 		return isNot(decision.BlockFor(v1alpha1.ReasonNotApplied, named(left.fields), 0)), nil
 	}
-	return isKept(), nil
+	return k.kept(), nil
 }
 
 // kept is the verdict on a connection that needs no change. It is looked at again soon where a change may still be carried out that had no
 // answer, or another look is due.
 func (k *keeper) kept() decision.LiveVerdict {
-	verdict := isKept()
-	known := k.memories.get(k.rc.UID)
-	if due := known.unanswered.Add(decision.LateBy); known.unanswered.IsZero() {
-	} else if k.began.After(due) {
-		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered = time.Time{} })
-	} else {
-		verdict.RetryIn = max(min(due.Sub(k.began), lateChangeDelay), decision.MinDelay)
+	verdict := decision.LiveVerdict{Status: metav1.ConditionTrue, Block: decision.BlockFor(v1alpha1.ReasonAvailable, "", 0)}
+	if known := k.memories.get(k.rc.UID); !known.unanswered.IsZero() {
+		verdict.RetryIn = lateChangeDelay
 	}
 	if owed := k.rc.Status.LooksOwed; owed != nil && owed.ObservedIn == k.place {
 		verdict.RetryIn = sooner(verdict.RetryIn, max(time.Until(owed.StartedAt.Time), decision.MinDelay))
 	}
 	return verdict
+}
+
+// foundUnchanged notes that a look has found nothing to do: if it began late enough, a change that had no answer is not carried out any more.
+func (k *keeper) foundUnchanged() {
+	if known := k.memories.get(k.rc.UID); k.began.After(known.unanswered.Add(decision.LateBy)) {
+		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered = time.Time{} })
+	}
 }
 
 // lateChangeDelay is how soon it is looked again after a change that had no answer.
