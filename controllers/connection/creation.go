@@ -28,10 +28,16 @@ func tenantOf(place v1alpha1.ObservedIn) reporter.Tenant {
 	return reporter.Tenant{ID: place.TenantID, Readable: place.Credentials == ""}
 }
 
+// clockSkew is how far Reporter's clock may be behind.
+const clockSkew = 24 * time.Hour
+
 // marked asks a Reporter for the connections that have the mark of a resource and the name that it describes, the eldest first. What has the mark
-// and another name was left behind by an earlier resource, and is nobody's.
+// and another name was left behind by an earlier resource, and is nobody's. Without a time to look from, it looks from when the mark may be.
 func (r *Reconciler) marked(ctx context.Context, rc *v1alpha1.ReporterConnection, c *reporter.Client, place v1alpha1.ObservedIn, mark decision.Mark,
 	since time.Time) ([]*reporter.Connection, error) {
+	if since.IsZero() {
+		since = mark.Since.Add(-clockSkew)
+	}
 	found, err := c.List(ctx, reporter.Query{Tenant: tenantOf(place), MetadataKey: v1alpha1.OwnerMetadata, MetadataValue: mark.String(), Since: since})
 	isNobodys := func(c *reporter.Connection) bool { return c.ConfigName != rc.Spec.Connection.ConfigName }
 	if i := slices.IndexFunc(found, isNobodys); i >= 0 {
@@ -60,6 +66,7 @@ func (k *keeper) search(ctx context.Context) (decision.CreationVerdict, error) {
 	case decision.CreationDone:
 		k.rc.Status.Creation = nil
 		observe(k.rc, found[0], k.place)
+		k.announceCreated(ctx, found[0])
 		k.sayTwins(found)
 	case decision.CreationLost:
 		k.rc.Status.Creation = nil
@@ -78,7 +85,7 @@ func (r *Reconciler) searchFor(ctx context.Context, rc *v1alpha1.ReporterConnect
 	var found []*reporter.Connection
 	if s.IsSamePlace {
 		var err error
-		found, err = r.marked(ctx, rc, to.Client, place, mark, record.StartedAt.Add(-24*time.Hour))
+		found, err = r.marked(ctx, rc, to.Client, place, mark, record.StartedAt.Add(-clockSkew))
 		s.Outcome, s.Found = r.outcomeOf(to, err), len(found)
 	}
 	return decision.JudgeSearch(s, waited), found
@@ -147,6 +154,7 @@ func (k *keeper) created(ctx context.Context, created *reporter.Connection, cred
 // permitCreation is asked right before the request to create the connection is sent. It writes the record of it, unless the resource has
 // changed: nothing else is created until it is known what came of this one.
 func (k *keeper) permitCreation(ctx context.Context, tenant reporter.Tenant) error {
+	permitted := time.Now()
 	if err := k.permit(ctx, tenant); err != nil {
 		return err
 	}
@@ -164,8 +172,18 @@ func (k *keeper) permitCreation(ctx context.Context, tenant reporter.Tenant) err
 	}
 	k.memories.noteRecord(recorded)
 	*k.base, *k.rc = *recorded, *recorded.DeepCopy()
+	if time.Since(permitted) < permitLasts {
+		return nil
+	}
+	if err := k.permit(ctx, tenant); err != nil { // the API server took its time, so it may not be so any more
+		k.rc.Status.Creation = nil
+		return errors.Join(err, k.Status().Patch(ctx, k.rc, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{})))
+	}
 	return nil
 }
+
+// permitLasts is how long what was read may be believed while a record is written.
+const permitLasts = time.Second
 
 // recordCreated writes down what was created, in place of the record, past conflicts. Where the resource does not wait for it any more, it is
 // left behind, and that is said.
@@ -206,7 +224,7 @@ func (k *keeper) announceCreated(ctx context.Context, created *reporter.Connecti
 		reason = eventRecreated
 	}
 	k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, reason, "Keep", "connection %s is created in Reporter", created.ID)
-	log.FromContext(ctx).Info("Created connection in Reporter", "namespace", k.rc.Namespace, "name", k.rc.Name, "connectionID", created.ID)
+	log.FromContext(ctx).Info("Created connection in Reporter", "connectionID", created.ID)
 }
 
 // leftBehind says that a connection was created which no resource has.
@@ -241,7 +259,9 @@ func (k *keeper) namesake(ctx context.Context) (decision.LiveVerdict, error) {
 	if err := k.List(ctx, &claims, client.MatchingFields{kube.ByConnectionID: n.ID}); err != nil {
 		return decision.LiveVerdict{}, fmt.Errorf("listing the claims on a connection: %w", err)
 	}
-	n.Elsewhere = len(claims.Items) > 0
+	if len(claims.Items) > 0 {
+		n.Elsewhere = nameFor(k.rc, &claims.Items[0])
+	}
 	verdict := decision.JudgeNamesake(n)
 	if why := unfit(k.rc.Spec.Connection, found[0]); verdict.Step == decision.HoldingTakenOver && why != "" {
 		return isNot(decision.BlockFor(v1alpha1.ReasonInvalidConnection, why, 0)), nil

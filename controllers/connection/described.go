@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
@@ -28,6 +30,7 @@ const (
 	eventAdopted   = "Adopted"
 	eventTakenBack = "TakenBack"
 	eventCorrected = "Corrected"
+	eventChanged   = "Changed"
 	eventLost      = "LeftBehind"
 )
 
@@ -101,8 +104,11 @@ func (k *keeper) unsettle(ctx context.Context) error {
 
 // markFor is the mark of a resource.
 func (r *Reconciler) markFor(ctx context.Context, rc *v1alpha1.ReporterConnection) (decision.Mark, error) {
-	uid, err := r.Access.NamespaceUID(ctx, rc.Namespace)
-	return decision.Mark{Namespace: uid, Name: rc.Name}, err
+	namespace, err := r.Access.Namespace(ctx, rc.Namespace)
+	if err != nil {
+		return decision.Mark{}, err
+	}
+	return decision.Mark{Namespace: namespace.UID, Name: rc.Name, Since: namespace.CreationTimestamp.Time}, nil
 }
 
 // judge is the verdict on an outcome that says nothing of whether the connection is as described.
@@ -322,7 +328,7 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 	if err != nil {
 		return k.notChanged(shown, credentials, err), nil
 	}
-	k.announceChange(h, differs, takeOver)
+	k.announceChange(ctx, h, updated.ID, differs.fields, takeOver, isStale)
 	k.rc.Status.ConnectionID, k.rc.Status.Sent, k.rc.Status.TakenOverBy = updated.ID, sentFor(described, credentials, updated.UpdatedAt), ""
 	observe(k.rc, updated, k.place)
 	handle(k.rc, v1alpha1.RequestedAtAnnotation, v1alpha1.TakeBackAnnotation)
@@ -389,6 +395,7 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 	switch outcome.Reason {
 	case v1alpha1.ReasonJobInProgress:
 		outcome.Detail = fmt.Sprintf("connection %q", shown.ConfigName)
+		return decision.LiveVerdict{Status: metav1.ConditionFalse, Block: decision.JudgeBlock(outcome, k.look.Waited)}
 	case v1alpha1.ReasonNameTaken:
 		outcome.Detail = fmt.Sprintf("%q already, so this one cannot be given that name", k.rc.Spec.Connection.ConfigName)
 	case v1alpha1.ReasonInvalidConnection:
@@ -403,16 +410,25 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 	return isNot(decision.JudgeBlock(outcome, k.look.Waited))
 }
 
-func (k *keeper) announceChange(h decision.Holding, differs difference, takeOver bool) {
-	id := k.rc.ConnectionID()
+// announceChange tells what was changed, by fields and never by values.
+func (k *keeper) announceChange(ctx context.Context, h decision.Holding, id string, fields []string, takeOver, isStale bool) {
+	reason, note := eventChanged, "connection %s is changed as described: %s"
 	switch {
 	case takeOver && h.TakeBack:
-		k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, eventTakenBack, "Keep", "connection %s is taken back", id)
+		reason, note = eventTakenBack, "connection %s is taken back: %s"
 	case takeOver && !h.Taken && h.Owner != decision.OwnedBySelf:
-		k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, eventAdopted, "Keep", "connection %s is taken over, and kept as described", id)
-	case k.look.Settled && len(differs.fields) > 0:
-		k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, eventCorrected, "Keep", "connection %s was not as described any more: %s", id, named(differs.fields))
+		reason, note = eventAdopted, "connection %s is taken over, and kept as described: %s"
+	case k.look.Settled && len(fields) > 0:
+		reason, note = eventCorrected, "connection %s was not as described any more: %s"
 	}
+	if takeOver || isStale {
+		fields = append(slices.Clone(fields), "credentials")
+	}
+	if len(fields) == 0 {
+		fields = []string{"its mark"}
+	}
+	k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, reason, "Keep", note, id, named(fields))
+	log.FromContext(ctx).Info("Changed connection in Reporter", "connectionID", id, "reason", reason, "fields", fields)
 }
 
 // credentials reads what the description takes from Secrets. The verdict is there where a user has to mend something first.

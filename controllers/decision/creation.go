@@ -94,8 +94,8 @@ type Namesake struct {
 	Sibling string
 	// IsConfigured says whether it is configured on Reporter's server, so that nobody can change it.
 	IsConfigured bool
-	// Elsewhere says whether a resource in another namespace has it.
-	Elsewhere bool
+	// Elsewhere names a resource that has it, as far as this one may know of it; empty if there is none.
+	Elsewhere string
 	// ID is its id, and Name the described name.
 	ID, Name string
 	// Policy says what is to be done about it.
@@ -115,12 +115,12 @@ func JudgeNamesake(n Namesake) HoldingVerdict {
 		return HoldingVerdict{Block: DuplicateOf(n.Sibling)}
 	case n.Owner == OwnedByFormer:
 		return HoldingVerdict{Step: HoldingTakenOver}
-	case n.Policy == v1alpha1.AdoptionPolicyByName && !n.Elsewhere && !n.IsConfigured:
+	case n.Policy == v1alpha1.AdoptionPolicyByName && n.Elsewhere == "" && !n.IsConfigured:
 		return HoldingVerdict{Step: HoldingTakenOver}
 	case n.IsConfigured:
 		detail = fmt.Sprintf("%q already, which is configured on its server, so it cannot be taken over: %s", n.Name, another)
-	case n.Elsewhere:
-		detail = fmt.Sprintf("%q already, which another ReporterConnection has, so it is not taken over: %s", n.Name, another)
+	case n.Elsewhere != "":
+		detail = fmt.Sprintf("%q already, which %s has, so it is not taken over: %s", n.Name, n.Elsewhere, another)
 	case n.Owner == OwnedByNobody:
 		detail = fmt.Sprintf("%q already, with the id %s. Set spec.adoptionPolicy to ByName to take it over, or %s", n.Name, n.ID, another)
 	}

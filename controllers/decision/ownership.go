@@ -5,6 +5,7 @@ package decision
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -17,6 +18,8 @@ type Mark struct {
 	Namespace types.UID
 	// Name is that of the resource.
 	Name string
+	// Since is when the namespace was created: no connection that has the mark is older.
+	Since time.Time
 }
 
 // String is the mark as it stands in Reporter.

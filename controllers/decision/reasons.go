@@ -52,7 +52,7 @@ var reasons = map[string]row{
 
 	v1alpha1.ReasonJobInProgress: {Traits: Traits{InReporter: true, Inconclusive: true},
 		message: "Jobs in Reporter, pending or processing, read from {detail}. The operator goes on by itself when they have ended. " +
-			"A job whose worker died has to be ended in Reporter, or set spec.deletionPolicy to Retain"},
+			"A job whose worker died has to be ended in Reporter"},
 	v1alpha1.ReasonConflict: {Traits: Traits{InReporter: true, Inconclusive: true}, unstable: true,
 		message: "Reporter refuses because of a conflict: {detail}"},
 	v1alpha1.ReasonNotDeletable: {Traits: Traits{InReporter: true, ForPerson: true},
