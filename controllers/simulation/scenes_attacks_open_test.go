@@ -4,6 +4,7 @@ package simulation
 
 import (
 	"fmt"
+	"net/http"
 	"testing"
 	"time"
 
