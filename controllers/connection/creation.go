@@ -252,8 +252,12 @@ func (k *keeper) namesake(ctx context.Context) (decision.LiveVerdict, error) {
 		found = own
 	}
 	n.Found, n.ID = true, found[0].ID
-	if n.Owner, n.Sibling, err = k.ownerOf(ctx, k.rc, k.mark, found[0]); err != nil {
+	owner, sibling, err := k.ownerOf(ctx, k.rc, k.mark, found[0])
+	if err != nil {
 		return decision.LiveVerdict{}, err
+	}
+	if n.Owner = owner; sibling != nil {
+		n.Sibling = sibling.Name
 	}
 	var claims v1alpha1.ReporterConnectionList
 	if err := k.List(ctx, &claims, client.MatchingFields{kube.ByConnectionID: n.ID}); err != nil {

@@ -65,7 +65,8 @@ func (r *Reconciler) keep(ctx context.Context, rc, base *v1alpha1.ReporterConnec
 	if r.tests.IsGranted(kube.RequestFor(rc)) && k.look.Settled && rc.Status.ObservedIn != nil {
 		k.place = *rc.Status.ObservedIn
 		if verdict := k.kept(); k.isTestDue(verdict) { // it was looked at when it began to wait for that
-			return k.test(ctx, verdict)
+			verdict, err := k.test(ctx, verdict)
+			return verdict, true, err
 		}
 	}
 	ctx, release, _, held := r.admit(ctx, rc, to)
@@ -76,10 +77,10 @@ func (r *Reconciler) keep(ctx context.Context, rc, base *v1alpha1.ReporterConnec
 		return decision.LiveVerdict{}, false, nil
 	}
 	verdict, err := k.keepInSlot(ctx, release)
-	if err != nil || !k.isTestDue(verdict) {
-		return verdict, true, err
+	if err == nil && k.isTestDue(verdict) {
+		verdict, err = k.test(ctx, verdict)
 	}
-	return k.test(ctx, verdict)
+	return verdict, true, err
 }
 
 // keepInSlot does what there is to do for the connection, and gives the slot back.
@@ -217,12 +218,16 @@ func (r *Reconciler) holdingOf(ctx context.Context, rc *v1alpha1.ReporterConnect
 	if !outcome.IsDone() {
 		return h, nil
 	}
-	var err error
-	if h.Owner, h.Sibling, err = r.ownerOf(ctx, rc, mark, shown); err != nil || h.Sibling != "" {
+	owner, sibling, err := r.ownerOf(ctx, rc, mark, shown)
+	h.Owner, h.Unfit = owner, unfit(rc.Spec.Connection, shown)
+	if err != nil {
 		return h, err
 	}
+	if sibling != nil {
+		h.Sibling, h.SiblingLost = sibling.Name, sibling.ConnectionID() != shown.ID && sibling.Status.Creation == nil
+		return h, nil
+	}
 	h.Sibling, err = r.siblingWith(ctx, rc, shown.ID)
-	h.Unfit = unfit(rc.Spec.Connection, shown)
 	return h, err
 }
 
@@ -237,24 +242,23 @@ func (r *Reconciler) isYoung(rc *v1alpha1.ReporterConnection) bool {
 	return shown != nil && shown.CreatedAt != nil && now.Sub(shown.CreatedAt.Time).Abs() < decision.LateBy
 }
 
-// ownerOf says whose a connection is by its mark, and names the resource of the same namespace whose it is, if it is another.
-func (r *Reconciler) ownerOf(ctx context.Context, rc *v1alpha1.ReporterConnection, mark decision.Mark, shown *reporter.Connection) (decision.Owner, string, error) {
+// ownerOf says whose a connection is by its mark, and returns the resource of the same namespace whose it is, if it is another.
+func (r *Reconciler) ownerOf(ctx context.Context, rc *v1alpha1.ReporterConnection, mark decision.Mark, shown *reporter.Connection) (decision.Owner, *v1alpha1.ReporterConnection, error) {
 	text := markOf(shown)
-	isKnown := false
+	var known *v1alpha1.ReporterConnection
 	if text != nil {
 		if of := decision.ParseMark(*text); of.Namespace == mark.Namespace && of.Name != mark.Name {
-			err := r.Live.Get(ctx, client.ObjectKey{Namespace: rc.Namespace, Name: of.Name}, &v1alpha1.ReporterConnection{})
+			var sibling v1alpha1.ReporterConnection
+			err := r.Live.Get(ctx, client.ObjectKey{Namespace: rc.Namespace, Name: of.Name}, &sibling)
 			if client.IgnoreNotFound(err) != nil {
-				return decision.OwnedByAnother, "", fmt.Errorf("reading whose a connection is: %w", err)
+				return decision.OwnedByAnother, nil, fmt.Errorf("reading whose a connection is: %w", err)
 			}
-			isKnown = err == nil
+			if err == nil {
+				known = &sibling
+			}
 		}
 	}
-	owner := decision.JudgeMark(text, mark, isKnown)
-	if owner == decision.OwnedBySibling {
-		return owner, decision.ParseMark(*text).Name, nil
-	}
-	return owner, "", nil
+	return decision.JudgeMark(text, mark, known != nil), known, nil
 }
 
 // siblingWith names the resource of the same namespace that has a connection: it has written to it, and is the eldest of those that have. It

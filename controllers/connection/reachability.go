@@ -20,34 +20,43 @@ import (
 	"github.com/reporter-operator/reporter-operator/internal/reporter"
 )
 
-// isTestDue says whether Reporter is to test if it reaches the database of a connection on which there is a verdict.
+// isTestDue says whether Reporter is to test if it reaches the database of a connection on which there is a verdict. What it has answered already
+// is noted again, where the status does not say so: the cache is late, or a write went wrong.
 func (k *keeper) isTestDue(verdict decision.LiveVerdict) bool {
-	return verdict.Status == metav1.ConditionTrue && k.rc.IsTaken() && decision.IsTestDue(k.rc.Status.Conditions) &&
-		k.memories.get(k.rc.UID).tested != k.rc.Status.Sent // else the cache is late
+	if verdict.Status != metav1.ConditionTrue || !k.rc.IsTaken() || !decision.IsTestDue(k.rc.Status.Conditions) {
+		return false
+	}
+	known := k.memories.get(k.rc.UID).tested
+	if known.sent != k.rc.Status.Sent {
+		return true
+	}
+	setCondition(k.rc, v1alpha1.ConditionDatabaseReachable, known.verdict.Status, known.verdict.Block)
+	return false
 }
 
 // test has Reporter test whether it reaches the database, and adds what comes of it to the verdict on the connection, which is written first:
-// a test takes seconds. One test of a Reporter is made at a time, beside its other requests. It returns false where it has to wait for that.
-func (k *keeper) test(ctx context.Context, verdict decision.LiveVerdict) (decision.LiveVerdict, bool, error) {
+// a test takes seconds. One test of a Reporter is made at a time, beside its other requests; where this one has to wait, a pass is dispatched
+// when it need not any more.
+func (k *keeper) test(ctx context.Context, verdict decision.LiveVerdict) (decision.LiveVerdict, error) {
 	release, _ := k.tests.Acquire(admission.Waiter[reporter.Identity, reconcile.Request]{Request: kube.RequestFor(k.rc), Server: k.to.Client.Identity(), Limit: 1, Now: time.Now()})
 	if release == nil {
 		k.lookups.Exempt(kube.RequestFor(k.rc)) // it waits in one queue, and not in the other after that
-		return verdict, true, nil
+		return verdict, nil
 	}
 	defer release()
 	if err := k.write(ctx, verdict); apierrors.IsConflict(err) {
-		return decision.LiveVerdict{Block: decision.Block{RetryIn: decision.MinDelay}}, true, nil
+		return decision.LiveVerdict{Block: decision.Block{RetryIn: decision.MinDelay}}, nil
 	} else if err != nil {
-		return verdict, true, err
+		return verdict, err
 	}
 	err := k.to.Client.Test(ctx, k.rc.ConnectionID())
 	tested := decision.JudgeTest(access.OutcomeOf(err), reporter.IsDatabaseUnreachable(err), decision.WaitedSince(k.rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable, time.Now()))
 	if tested.RetryIn == 0 {
-		k.memories.update(k.rc.UID, func(known *memory) { known.tested = k.rc.Status.Sent })
+		k.memories.update(k.rc.UID, func(known *memory) { known.tested.sent, known.tested.verdict = k.rc.Status.Sent, tested })
 	}
 	setCondition(k.rc, v1alpha1.ConditionDatabaseReachable, tested.Status, tested.Block)
 	verdict.RetryIn = sooner(verdict.RetryIn, tested.RetryIn)
-	return verdict, true, nil
+	return verdict, nil
 }
 
 // write writes what there is to say of the connection so far.

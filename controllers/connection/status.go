@@ -54,6 +54,7 @@ func saysTheSame(base, rc *v1alpha1.ReporterConnection) bool {
 // setBlocked puts a block into the conditions of a deleted resource. DeletionBlocked keeps its lastTransitionTime through changes of
 // reason, as it is the start of the wait, but where the wait so far says nothing about the one that follows.
 func setBlocked(rc *v1alpha1.ReporterConnection, block decision.Block) {
+	apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionStalled) // that was of the resource while it lived
 	setCondition(rc, v1alpha1.ConditionReady, metav1.ConditionFalse, block)
 	before := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
 	if before != nil && decision.TraitsOf(before.Reason).NotReportersDoing && !decision.TraitsOf(block.Reason).NotReportersDoing {

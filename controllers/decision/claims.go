@@ -33,11 +33,11 @@ func IsClaim(claim, on *v1alpha1.ReporterConnection) bool {
 	return claim.UID != on.UID && claim.DeletionTimestamp.IsZero() && id != "" && (claim.ConnectionID() == id || IsHeir(claim, on))
 }
 
-// IsHeir says whether a live resource describes the connection that was created for another one of its namespace, or taken over, and has none of
-// its own: it is the same resource under another name.
+// IsHeir says whether a live resource describes the connection that was created for another one of its namespace, or that this one took over and
+// still has, and has none of its own: it is the same resource under another name.
 func IsHeir(heir, of *v1alpha1.ReporterConnection) bool {
 	if heir.UID == of.UID || !heir.DeletionTimestamp.IsZero() || heir.Namespace != of.Namespace || heir.ConnectionID() != "" || !heir.Describes() ||
-		!of.Describes() || !of.IsTaken() || of.ConnectionID() == "" {
+		!of.Describes() || !of.IsTaken() || of.ConnectionID() == "" || of.Status.TakenOverBy != "" {
 		return false
 	}
 	is, was := heir.Spec.Connection, of.Spec.Connection

@@ -76,6 +76,9 @@ type Holding struct {
 	// Sibling names another resource of the namespace that has the connection: it has its id and has written to it, or is the one that the mark
 	// names. It is empty if there is none.
 	Sibling string
+	// SiblingLost says that the sibling that the mark names has neither the connection's id nor a record of a creation: it may have come and gone
+	// under that name, or handed the connection over.
+	SiblingLost bool
 	// Named says whether the spec has the id, and not the status alone.
 	Named bool
 	// Taken says whether the connection was created for the resource or taken over; TakenOver, whether another's mark was met after that.
@@ -120,7 +123,7 @@ func JudgeHolding(h Holding) HoldingVerdict {
 		return judgeMissing(h, block)
 	case !h.Outcome.IsDone():
 		return HoldingVerdict{Block: JudgeBlock(h.Outcome, 0)}
-	case h.Sibling != "" && h.Owner != OwnedByAnother:
+	case h.Sibling != "" && h.Owner != OwnedByAnother && (!h.SiblingLost || h.Named):
 		return HoldingVerdict{Block: DuplicateOf(h.Sibling)}
 	case !h.TakeBack && (h.TakenOver && h.Owner != OwnedBySelf || h.Owner == OwnedByAnother && (h.Taken || !h.Named)):
 		return block(v1alpha1.ReasonTakenOver, "")

@@ -26,6 +26,7 @@ func TestMarks(t *testing.T) {
 		"/ledger-db":                {},
 		ourNamespace:                {},
 		ourNamespace + "/":          {},
+		ourNamespace + "/a/b":       {},
 	} {
 		if got := ParseMark(text); got != want {
 			t.Errorf("%q is the mark %+v, want %+v", text, got, want)
@@ -99,6 +100,9 @@ func TestJudgeHolding(t *testing.T) {
 
 		"a sibling's":                         {holding: Holding{Owner: OwnedBySibling, Sibling: "older", Named: true}, reason: "Duplicate", says: "older", isLeft: true, leftTo: "older"},
 		"a sibling's, taken":                  {holding: Holding{Owner: OwnedBySibling, Sibling: "older", Taken: true}, reason: "Duplicate", says: "older", isLeft: true, leftTo: "older"},
+		"a sibling's that lost it, taken":     {holding: Holding{Owner: OwnedBySibling, Sibling: "older", SiblingLost: true, Taken: true}, step: HoldingKept, isLeft: true, leftTo: "older"},
+		"a sibling's that lost it, inherited": {holding: Holding{Owner: OwnedBySibling, Sibling: "older", SiblingLost: true}, step: HoldingTakenOver, isLeft: true, leftTo: "older"},
+		"a sibling's that lost it, named":     {holding: Holding{Owner: OwnedBySibling, Sibling: "older", SiblingLost: true, Named: true}, reason: "Duplicate", says: "older", isLeft: true, leftTo: "older"},
 		"a sibling's, and it is asked for":    {holding: Holding{Owner: OwnedBySibling, Sibling: "older", Taken: true, TakenOver: true, TakeBack: true}, reason: "Duplicate", says: "older", isLeft: true, leftTo: "older"},
 		"no mark, and a sibling has it":       {holding: Holding{Owner: OwnedByNobody, Sibling: "older", Named: true}, reason: "Duplicate", says: "older", isLeft: true, leftTo: "older"},
 		"no mark, a sibling has it, taken":    {holding: Holding{Owner: OwnedByNobody, Sibling: "older", Taken: true}, reason: "Duplicate", says: "older", isLeft: true, leftTo: "older"},
@@ -195,6 +199,7 @@ func TestIsHeir(t *testing.T) {
 		"another product":               {func(heir, _ *v1alpha1.ReporterConnection) { heir.Spec.Connection.ProductName = "other" }, false},
 		"at another endpoint":           {func(heir, _ *v1alpha1.ReporterConnection) { heir.Spec.EndpointRef.Name = "other" }, false},
 		"of one without a connection":   {func(_, of *v1alpha1.ReporterConnection) { of.Status.ConnectionID = "" }, false},
+		"of one that has lost it":       {func(_, of *v1alpha1.ReporterConnection) { of.Status.TakenOverBy = "another" }, false},
 		"of one that never had it":      {func(_, of *v1alpha1.ReporterConnection) { of.Status.Sent = "" }, false},
 		"of one that describes nothing": {func(_, of *v1alpha1.ReporterConnection) { of.Spec.Connection = nil }, false},
 	}
