@@ -106,13 +106,45 @@ func (s *stage) connection(name, id string) *v1alpha1.ReporterConnection {
 	}
 }
 
-// created creates a ReporterConnection and waits until the operator has seen its connection.
-func (s *stage) created(ctx context.Context, name, id string) *v1alpha1.ReporterConnection {
+// described is a ReporterConnection, not created yet, that describes a connection NAME-db through the endpoint `default`, with the password in
+// the Secret `database`.
+func (s *stage) described(name string) *v1alpha1.ReporterConnection {
+	return &v1alpha1.ReporterConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		Spec: v1alpha1.ReporterConnectionSpec{Connection: &v1alpha1.ConnectionDescription{
+			ConfigName: name + "-db", ProductName: "ledger", Type: "POSTGRESQL", Host: "db.internal", Port: 5432, DatabaseName: "ledger",
+			UserName: "reporter", PasswordSecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "password"},
+		}},
+	}
+}
+
+// database is the marked Secret with a password, not created yet, that described resources name.
+func (s *stage) database(password string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "database", Labels: map[string]string{"reporter.lerian.studio/credentials": "database"}},
+		StringData: map[string]string{"password": password},
+	}
+}
+
+// withDatabase creates the Secret `database`, and the endpoint after it.
+func (s *stage) withDatabase(ctx context.Context) *stage {
 	GinkgoHelper()
-	rc := s.connection(name, id)
+	Expect(world.Create(ctx, s.database("hush"))).To(Succeed())
+	return s.withEndpoint(ctx)
+}
+
+// create creates a ReporterConnection and waits until it is Ready.
+func (s *stage) create(ctx context.Context, rc *v1alpha1.ReporterConnection) *v1alpha1.ReporterConnection {
+	GinkgoHelper()
 	Expect(world.Create(ctx, rc)).To(Succeed())
 	Eventually(ctx, reasonOf(rc, v1alpha1.ConditionReady)).Should(Equal("Available"))
 	return rc
+}
+
+// created creates a ReporterConnection that claims an id, and waits until the operator has seen its connection.
+func (s *stage) created(ctx context.Context, name, id string) *v1alpha1.ReporterConnection {
+	GinkgoHelper()
+	return s.create(ctx, s.connection(name, id))
 }
 
 // populate creates so many resources, each for a connection of its own in the stage's Reporter, and returns the ids.
@@ -143,6 +175,11 @@ func (s *stage) patchEndpoint(ctx context.Context, patch string) {
 func (s *stage) patchConnection(ctx context.Context, name, patch string) {
 	GinkgoHelper()
 	s.patch(ctx, &v1alpha1.ReporterConnection{}, name, patch)
+}
+
+// tryPatch changes the spec of a ReporterConnection, by a JSON merge patch, unless the API server refuses it.
+func (s *stage) tryPatch(ctx context.Context, name, spec string) error {
+	return world.Patch(ctx, s.connection(name, ""), client.RawPatch(types.MergePatchType, []byte(`{"spec":`+spec+`}`)))
 }
 
 // patchSecret changes a Secret, by a JSON merge patch.
