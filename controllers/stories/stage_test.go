@@ -4,6 +4,7 @@ package stories_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -228,6 +229,18 @@ func (s *stage) kubectl(ctx context.Context, args ...string) string {
 	return output
 }
 
+// manifestOf is what a user would apply to have an object.
+func manifestOf(object client.Object) string {
+	GinkgoHelper()
+	kind, err := world.GroupVersionKindFor(object)
+	Expect(err).NotTo(HaveOccurred())
+	object = object.DeepCopyObject().(client.Object)
+	object.GetObjectKind().SetGroupVersionKind(kind)
+	manifest, err := json.Marshal(object)
+	Expect(err).NotTo(HaveOccurred())
+	return string(manifest)
+}
+
 func label(ctx context.Context, namespace, labels string) {
 	GinkgoHelper()
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":`+labels+`}}`))
@@ -321,6 +334,69 @@ func (s *stage) checks() int {
 		}
 	}
 	return count
+}
+
+// byHand is the header of what somebody asks of Reporter past the operator.
+const byHand = "By-Hand"
+
+// hand asks Reporter for something past the operator, as somebody does in its console, and returns the status of the answer.
+func (s *stage) hand(ctx context.Context, method, path, body string) int {
+	GinkgoHelper()
+	request, err := http.NewRequestWithContext(ctx, method, s.server.URL+"/v1/management/connections"+path, strings.NewReader(body))
+	Expect(err).NotTo(HaveOccurred())
+	request.Header = http.Header{"Content-Type": {"application/json"}, byHand: {"yes"}}
+	response, err := http.DefaultClient.Do(request)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(response.Body.Close()).To(Succeed())
+	return response.StatusCode
+}
+
+// sent are the requests of the operator about connections, but for lists, as the method and what of its path follows the id.
+func (s *stage) sent() []string {
+	var sent []string
+	for _, request := range s.reporter.Requests() {
+		_, path, about := strings.Cut(request.Path, "/v1/management/connections")
+		isList := request.Method == http.MethodGet && path == ""
+		if !about || isList || request.Header.Get(byHand) != "" {
+			continue
+		}
+		_, of, isOf := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		if isOf {
+			of = " /" + of
+		}
+		sent = append(sent, request.Method+of)
+	}
+	return sent
+}
+
+// bodies are those that the operator has sent with a method, oldest first.
+func (s *stage) bodies(method string) []map[string]any {
+	GinkgoHelper()
+	var bodies []map[string]any
+	for _, request := range s.reporter.Requests() {
+		if request.Method == method && request.Header.Get(byHand) == "" {
+			var body map[string]any
+			Expect(json.Unmarshal(request.Body, &body)).To(Succeed())
+			bodies = append(bodies, body)
+		}
+	}
+	return bodies
+}
+
+// only is the one living connection of the stage's Reporter.
+func (s *stage) only() reportertest.Connection {
+	GinkgoHelper()
+	all := s.reporter.Connections()
+	Expect(all).To(HaveLen(1))
+	return all[0]
+}
+
+// mark is that of a resource in the stage's namespace.
+func (s *stage) mark(ctx context.Context, name string) string {
+	GinkgoHelper()
+	var namespace corev1.Namespace
+	Expect(world.Get(ctx, client.ObjectKey{Name: s.namespace}, &namespace)).To(Succeed())
+	return string(namespace.UID) + "/" + name
 }
 
 func (s *stage) alive(ids []string) []string {
