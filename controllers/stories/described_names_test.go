@@ -222,7 +222,7 @@ var _ = Describe("A connection that is named by its id and described", func() {
 		Expect(s.hand(ctx, http.MethodPatch, "/"+rc.Status.ConnectionID, `{"metadata":{"team":"billing"}}`)).To(Equal(200))
 		killOperator()
 		startOperator(ctx)
-		Eventually(ctx, func() reportertest.Connection { return s.only() }).Should(And(s.asDescribed(ctx, "ledger"), HaveField("Metadata", HaveKeyWithValue("team", "billing"))))
+		Eventually(ctx, s.reporter.Connections).Should(ConsistOf(And(s.asDescribed(ctx, "ledger"), HaveField("Metadata", HaveKeyWithValue("team", "billing")))))
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
 		Expect(eventsAbout(rc)(ctx)).To(HaveLen(1))
 	})
