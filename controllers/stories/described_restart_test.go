@@ -6,7 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strings"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,24 +20,15 @@ import (
 )
 
 // creations counts the requests to create a connection.
-func (s *stage) creations() int { return len(s.bodies(http.MethodPost)) }
+func (s *stage) creations() int {
+	return len(slices.DeleteFunc(s.sent(), func(sent string) bool { return sent != http.MethodPost }))
+}
 
 // hold has the next request to create a connection wait, and then be carried out, whoever is there to hear of it. It returns what lets it go on.
 func (s *stage) hold() (proceed func()) {
 	open := make(chan struct{})
-	s.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Times: 1, Do: reportertest.ActAfter(func() { <-open })})
+	s.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Match: isCreation, Times: 1, Do: reportertest.ActAfter(func() { <-open })})
 	return func() { close(open) }
-}
-
-// searches counts the lists that the operator has asked for by a mark.
-func (s *stage) searches() int {
-	count := 0
-	for _, request := range s.reporter.Requests() {
-		if strings.Contains(request.Query, "metadata.reporterOperatorOwner") {
-			count++
-		}
-	}
-	return count
 }
 
 // recorded polls whether a resource has a record of a request to create its connection.
@@ -71,7 +62,7 @@ var _ = Describe("An operator that is killed while it has a connection created",
 
 	It("after Reporter created it, finds it after its restart, and gives it the password that it may lack", func(ctx context.Context) {
 		s := newStage(ctx).withDatabase(ctx)
-		mend := s.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Times: 1, Do: reportertest.AfterActing(reportertest.Hang())})
+		mend := s.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Match: isCreation, Times: 1, Do: reportertest.AfterActing(reportertest.Hang())})
 		rc := s.described("ledger")
 		Expect(world.Create(ctx, rc)).To(Succeed())
 		Eventually(ctx, s.reporter.Connections).Should(HaveLen(1))
@@ -109,7 +100,7 @@ var _ = Describe("An operator that is killed while it has a connection created",
 
 	It("finds it after its restart and deletes it, where its resource was deleted meanwhile", func(ctx context.Context) {
 		s := newStage(ctx).withDatabase(ctx)
-		mend := s.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Times: 1, Do: reportertest.AfterActing(reportertest.Hang())})
+		mend := s.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Match: isCreation, Times: 1, Do: reportertest.AfterActing(reportertest.Hang())})
 		rc := s.described("ledger")
 		Expect(world.Create(ctx, rc)).To(Succeed())
 		Eventually(ctx, s.reporter.Connections).Should(HaveLen(1))
@@ -240,7 +231,7 @@ var _ = Describe("Many connections are created once each,", Ordered, func() {
 		killed = newStage(ctx).withDatabase(ctx)
 		killed.patchEndpoint(ctx, `{"spec":{"timeout":"5s"}}`)
 		var turn atomic.Int64
-		mend := killed.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Do: func(w http.ResponseWriter, r *http.Request, act http.HandlerFunc) {
+		mend := killed.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Match: isCreation, Do: func(w http.ResponseWriter, r *http.Request, act http.HandlerFunc) {
 			switch turn.Add(1) % 3 {
 			case 0:
 				act(w, r)
@@ -264,7 +255,7 @@ var _ = Describe("Many connections are created once each,", Ordered, func() {
 			s.reporter.Inject(reportertest.Fault{Method: method, Every: 3, Do: reportertest.AfterActing(reportertest.Reset())})
 		}
 		populate(ctx, s, count)
-		Eventually(ctx, ready(s)).Should(Equal(count))
+		Eventually(ctx, ready(s)).WithTimeout(4 * time.Minute).Should(Equal(count))
 		isOneEach(ctx, s, count)
 		Expect(s.creations()).To(Equal(count))
 	})

@@ -260,7 +260,7 @@ var _ = Describe("The Secret of a database", func() {
 		rc := s.described("ledger")
 		rc.Spec.Connection.SSL = &v1alpha1.ConnectionSSL{Mode: "require", CABundle: "PEM", ClientCertificateSecretRef: &v1alpha1.SecretReference{Name: "database"}}
 		refuse := func(method string, status int) (mend func()) {
-			return s.reporter.Inject(reportertest.Fault{Method: method, Do: reportertest.Answer(status, http.Header{"Content-Type": {"application/json"}},
+			return s.reporter.Inject(reportertest.Fault{Method: method, Match: func(r *http.Request) bool { return r.Method != http.MethodPost || isCreation(r) }, Do: reportertest.Answer(status, http.Header{"Content-Type": {"application/json"}},
 				`{"code":"FET-0402","title":"`+password+`","message":"`+key+`","fields":{"host":"`+password+`","`+password+`":"`+key+`"}}`)})
 		}
 		mend := refuse(http.MethodPost, 400)
@@ -268,7 +268,7 @@ var _ = Describe("The Secret of a database", func() {
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("InvalidConnection"))
 		isHidden()
 		mend()
-		mend = s.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Do: reportertest.AfterActing(reportertest.Answer(201, nil, password+key))})
+		mend = s.reporter.Inject(reportertest.Fault{Method: http.MethodPost, Match: isCreation, Do: reportertest.AfterActing(reportertest.Answer(201, nil, password+key))})
 		askNow(ctx, rc)
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"), "it is found")
 		isHidden()

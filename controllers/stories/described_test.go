@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -15,11 +16,11 @@ import (
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
-// What it takes to make a resource Ready that describes its connection, once all is there: the creation, and the writes of its record and
-// of what came of it.
+// What is asked of Reporter and written for a resource that describes its connection, once all is there: the creation, with a write of its
+// record before and of what came of it, by which the resource is Ready; then the test of the database, with a write of what came of that.
 var (
-	sentToReady   = []string{"POST"}
-	writesToReady = []string{"patch reporterconnections/status ledger", "patch reporterconnections/status ledger"}
+	sentToReady   = []string{"POST", "POST /test"}
+	writesToReady = []string{"patch reporterconnections/status ledger", "patch reporterconnections/status ledger", "patch reporterconnections/status ledger"}
 )
 
 // asDescribed is what Reporter is to have for a resource that describes its connection as the stage does.
@@ -65,7 +66,7 @@ var _ = Describe("A described connection", func() {
 		}
 	})
 
-	It("takes one request and two writes, and shows what Reporter shows", func(ctx context.Context) {
+	It("takes one request and two writes to be Ready, and a test and its write after that, and shows what Reporter shows", func(ctx context.Context) {
 		s := newStage(ctx).withDatabase(ctx)
 		rc := s.create(ctx, s.described("ledger"))
 		Eventually(ctx, s.writesAbout("ledger")).Should(Equal(writesToReady))
@@ -98,11 +99,13 @@ var _ = Describe("A described connection", func() {
 		other := newStage(ctx).withDatabase(ctx)
 		other.create(ctx, other.described("other"))
 		Expect(s.sent()).To(Equal([]string{"GET"}), "the operator has gone on")
+		Expect(s.searches()).To(BeZero())
 
 		DeferCleanup(func(ctx context.Context) { restartOperator(ctx) })
 		restartOperator(ctx, "--check-interval=1s")
 		Eventually(ctx, s.sent).Should(HaveLen(4))
 		Expect(s.sent()).To(HaveEach("GET"))
+		Expect(s.searches()).To(BeZero())
 		Expect(s.writesAbout("ledger")()).To(Equal(writesToReady))
 	})
 
@@ -126,9 +129,9 @@ var _ = Describe("A described connection", func() {
 		end := s.reporter.StartJob("ledger-db")
 		s.patchConnection(ctx, "ledger", `{"spec":{"connection":{"port":5433}}}`)
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("JobInProgress"))
-		Expect(mustCondition(ctx, rc, "Ready")).To(And(HaveField("Status", BeEquivalentTo("Unknown")), HaveField("Message",
+		Expect(mustCondition(ctx, rc, "Ready")).To(And(HaveField("Status", BeEquivalentTo("False")), HaveField("Message",
 			`Jobs in Reporter, pending or processing, read from connection "ledger-db". The operator goes on by itself when they have ended. `+
-				"A job whose worker died has to be ended in Reporter, or set spec.deletionPolicy to Retain")))
+				"A job whose worker died has to be ended in Reporter")))
 		Expect(s.only().Port).To(Equal(5432))
 
 		end()
@@ -164,7 +167,7 @@ var _ = Describe("A described connection", func() {
 		DeferCleanup(func(ctx context.Context) { restartOperator(ctx) })
 		restartOperator(ctx, "--check-interval=1s")
 		Eventually(ctx, eventsAbout(rc)).Should(ContainElement(And(HaveField("Reason", "Corrected"),
-			HaveField("Note", "connection "+rc.Status.ConnectionID+" was not as described any more: host, schema"))))
+			HaveField("Note", "connection "+rc.Status.ConnectionID+" was not as described any more: host, schema, credentials"))))
 		Expect(s.only()).To(s.asDescribed(ctx, "ledger"))
 		Expect(s.reporter.Secrets(rc.Status.ConnectionID).Password).To(Equal("hush"))
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
@@ -180,10 +183,12 @@ var _ = Describe("A described connection", func() {
 	})
 
 	It("is created anew where somebody has deleted it, with an event", func(ctx context.Context) {
-		s := newStage(ctx).withDatabase(ctx)
+		s := newStage(ctx)
+		s.reporter.Now = func() time.Time { return time.Now().Add(-time.Hour) } // what is young it may just not show yet
+		s.withDatabase(ctx)
 		rc := s.create(ctx, s.described("ledger"))
 		before := rc.Status.ConnectionID
-		killOperator() // it does not know any more how young the connection is
+		killOperator() // it knows how young the connection is
 		Expect(s.hand(ctx, http.MethodDelete, "/"+before, "")).To(Equal(204))
 		startOperator(ctx)
 		Eventually(ctx, s.reporter.Connections).Should(ConsistOf(s.asDescribed(ctx, "ledger")))
@@ -205,6 +210,27 @@ var _ = Describe("A described connection", func() {
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
 		Expect(s.only().Port).To(Equal(5433))
 		Expect(s.bodies(http.MethodPost)).To(HaveLen(1))
+	})
+
+	It("has its database tested when it was created or changed, and when somebody asks, which says nothing of whether it is as described", func(ctx context.Context) {
+		s := newStage(ctx)
+		s.reporter.SetDatabasePassword("db.internal", "right")
+		rc := s.withDatabase(ctx).create(ctx, s.described("ledger"))
+		Eventually(ctx, reasonOf(rc, "DatabaseReachable")).Should(Equal("TestFailed"))
+		Expect(mustCondition(ctx, rc, "DatabaseReachable")).To(And(HaveField("Status", BeEquivalentTo("False")), HaveField("Message",
+			HavePrefix("Reporter could not connect to the database, or the database did not take the user name and the password. Correct spec.connection or its Secret"))))
+		Expect(mustCondition(ctx, rc, "Ready").Status).To(BeEquivalentTo("True"))
+		killOperator()
+		startOperator(ctx)
+		Eventually(ctx, s.sent).Should(Equal(append(slices.Clone(sentToReady), "GET")), "a wrong password is not tried again")
+
+		s.patchSecret(ctx, "database", `{"stringData":{"password":"right"}}`)
+		Eventually(ctx, reasonOf(rc, "DatabaseReachable")).Should(Equal("TestSucceeded"))
+		Expect(mustCondition(ctx, rc, "DatabaseReachable").Status).To(BeEquivalentTo("True"))
+		s.reporter.SetDatabasePassword("db.internal", "other")
+		askNow(ctx, rc)
+		Eventually(ctx, reasonOf(rc, "DatabaseReachable")).Should(Equal("TestFailed"))
+		Expect(mustCondition(ctx, rc, "Ready").Status).To(BeEquivalentTo("True"))
 	})
 
 	It("is let go and kept when it is named by its id and described no longer", func(ctx context.Context) {

@@ -339,12 +339,13 @@ func (s *stage) checks() int {
 // byHand is the header of what somebody asks of Reporter past the operator.
 const byHand = "By-Hand"
 
-// hand asks Reporter for something past the operator, as somebody does in its console, and returns the status of the answer.
+// hand asks Reporter for something past the operator, as somebody does in its console, and returns the status of the answer. Where Reporter wants
+// a token, the story has it allow "by hand".
 func (s *stage) hand(ctx context.Context, method, path, body string) int {
 	GinkgoHelper()
 	request, err := http.NewRequestWithContext(ctx, method, s.server.URL+"/v1/management/connections"+path, strings.NewReader(body))
 	Expect(err).NotTo(HaveOccurred())
-	request.Header = http.Header{"Content-Type": {"application/json"}, byHand: {"yes"}}
+	request.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer by hand"}, byHand: {"yes"}}
 	response, err := http.DefaultClient.Do(request)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(response.Body.Close()).To(Succeed())
@@ -369,12 +370,23 @@ func (s *stage) sent() []string {
 	return sent
 }
 
+// searches counts the lists that the operator has asked for by a mark.
+func (s *stage) searches() int {
+	count := 0
+	for _, request := range s.reporter.Requests() {
+		if strings.Contains(request.Query, "metadata.reporterOperatorOwner") {
+			count++
+		}
+	}
+	return count
+}
+
 // bodies are those that the operator has sent with a method, oldest first.
 func (s *stage) bodies(method string) []map[string]any {
 	GinkgoHelper()
 	var bodies []map[string]any
 	for _, request := range s.reporter.Requests() {
-		if request.Method == method && request.Header.Get(byHand) == "" {
+		if request.Method == method && len(request.Body) > 0 && request.Header.Get(byHand) == "" {
 			var body map[string]any
 			Expect(json.Unmarshal(request.Body, &body)).To(Succeed())
 			bodies = append(bodies, body)
@@ -382,6 +394,9 @@ func (s *stage) bodies(method string) []map[string]any {
 	}
 	return bodies
 }
+
+// isCreation says whether a POST is to create a connection, and not to test one.
+func isCreation(request *http.Request) bool { return request.URL.Path == "/v1/management/connections" }
 
 // only is the one living connection of the stage's Reporter.
 func (s *stage) only() reportertest.Connection {
