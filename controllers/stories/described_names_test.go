@@ -35,6 +35,7 @@ var _ = Describe("A name that is taken in Reporter", func() {
 		Expect(mustCondition(ctx, rc, "Ready")).To(And(HaveField("Status", BeEquivalentTo("False")), HaveField("Message",
 			`Reporter has a connection "ledger-db" already, with the id `+made.ID+`. Set spec.adoptionPolicy to ByName to take it over, or describe another name in another resource`)))
 		Expect(mustCondition(ctx, rc, "Stalled").Reason).To(Equal("NameTaken"))
+		Expect(s.kubectl(ctx, "get", "rconn")).To(MatchRegexp(`(?m)^ledger\s+False\s+NameTaken\s+\d+s$`))
 		Expect(rc.Status.ConnectionID).To(BeEmpty())
 		Expect(rc.Status.Creation).To(BeNil())
 		Expect(s.sent()).To(HaveEach("POST"))
@@ -132,6 +133,63 @@ var _ = Describe("A name that is taken in Reporter", func() {
 		s.deleteConnections(ctx, "twin")
 		s.expectGone(ctx, "twin")
 		Expect(s.only()).To(s.asDescribed(ctx, "ledger"))
+	})
+
+	renamed := func(s *stage) *v1alpha1.ReporterConnection {
+		rc := s.described("renamed")
+		rc.Spec.Connection.ConfigName = "ledger-db"
+		return rc
+	}
+	isHandedOver := func(ctx context.Context, s *stage, from, to *v1alpha1.ReporterConnection) {
+		GinkgoHelper()
+		s.expectGone(ctx, from.Name)
+		Eventually(ctx, reasonOf(to, "Ready")).Should(Equal("Available"))
+		Expect(to.Status.ConnectionID).To(Equal(from.Status.ConnectionID))
+		Eventually(ctx, s.reporter.Connections).Should(ConsistOf(And(HaveField("ID", from.Status.ConnectionID),
+			HaveField("Metadata", HaveKeyWithValue("reporterOperatorOwner", s.mark(ctx, to.Name))))))
+		Expect(s.asked(http.MethodDelete, from.Status.ConnectionID)).To(BeZero())
+		Eventually(ctx, eventsAbout(from)).Should(ContainElement(HaveField("Reason", "HandedOver")))
+		s.deleteConnections(ctx, to.Name)
+		s.expectGone(ctx, to.Name)
+		Expect(s.reporter.Connections()).To(BeEmpty())
+	}
+
+	It("goes over to the resource of another name that describes it too, when the one that has it is deleted", func(ctx context.Context) {
+		s := newStage(ctx).withDatabase(ctx)
+		before, after := s.create(ctx, s.described("ledger")), renamed(s)
+		Expect(world.Create(ctx, after)).To(Succeed())
+		Eventually(ctx, reasonOf(after, "Ready")).Should(Equal("Duplicate"))
+		s.deleteConnections(ctx, "ledger")
+		isHandedOver(ctx, s, before, after)
+	})
+
+	It("goes over to a resource of another name that comes while the deletion of the one that has it waits for a job", func(ctx context.Context) {
+		s := newStage(ctx).withDatabase(ctx)
+		before, after := s.create(ctx, s.described("ledger")), renamed(s)
+		end := s.reporter.StartJob("ledger-db")
+		s.deleteConnections(ctx, "ledger")
+		Eventually(ctx, reasonOf(before, "DeletionBlocked")).Should(Equal("JobInProgress"))
+		Expect(world.Create(ctx, after)).To(Succeed())
+		s.expectGone(ctx, "ledger")
+		Expect(s.only().ID).To(Equal(before.Status.ConnectionID))
+		Eventually(ctx, reasonOf(after, "Ready")).Should(Equal("JobInProgress"))
+		end()
+		Eventually(ctx, reasonOf(after, "Ready")).Should(Equal("Available"))
+		Expect(after.Status.ConnectionID).To(Equal(before.Status.ConnectionID))
+		Expect(s.only()).To(HaveField("Metadata", HaveKeyWithValue("reporterOperatorOwner", s.mark(ctx, "renamed"))))
+	})
+
+	It("goes over to a resource of another name that comes while the deletion of the one that has it is delayed", func(ctx context.Context) {
+		s := newStage(ctx).withDatabase(ctx)
+		before, after := s.create(ctx, s.described("ledger")), renamed(s)
+		s.patchEndpoint(ctx, `{"spec":{"deletionDelay":"1h"}}`)
+		Eventually(ctx, reasonOf(s.endpoint("default", ""), "Ready")).Should(Equal("Available"))
+		s.deleteConnections(ctx, "ledger")
+		Eventually(ctx, reasonOf(before, "DeletionBlocked")).Should(Equal("DeletionDelayed"))
+		Expect(world.Create(ctx, after)).To(Succeed())
+		Eventually(ctx, reasonOf(after, "Ready")).Should(Equal("Duplicate"))
+		s.patchEndpoint(ctx, `{"spec":{"deletionDelay":"0s"}}`)
+		isHandedOver(ctx, s, before, after)
 	})
 })
 

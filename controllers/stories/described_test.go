@@ -82,7 +82,9 @@ var _ = Describe("A described connection", func() {
 			HaveField("Note", "connection "+has.ID+" is created in Reporter"))))
 		Expect(s.kubectl(ctx, "get", "rconn", "-o", "wide")).To(MatchRegexp(
 			`(?m)^NAME\s+CONNECTION\s+READY\s+STATUS\s+AGE\s+ID\s+ENDPOINT\s+TYPE\s+HOST\nledger\s+ledger-db\s+True\s+Available\s+\d+s\s+` + has.ID + `\s+default\s+POSTGRESQL\s+db.internal$`))
-		GinkgoWriter.Println(s.kubectl(ctx, "describe", "rconn", "ledger"))
+		Eventually(ctx, func(ctx context.Context) string { return s.kubectl(ctx, "describe", "rconn", "ledger") }).Should(And(
+			MatchRegexp(`Message:\s+Reporter shows the connection\n`), MatchRegexp(`Message:\s+Reporter has connected to the database\n`),
+			MatchRegexp(`Connection ID:\s+`+has.ID+`\n`), MatchRegexp(`Normal\s+Created\s+\S+\s+reporter-operator\s+connection `+has.ID+` is created in Reporter\n`)))
 
 		s.create(ctx, s.described("other"))
 		Expect(s.writesAbout("ledger")()).To(Equal(writesToReady), "the operator has gone on, and nothing has followed")
