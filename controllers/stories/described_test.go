@@ -4,8 +4,10 @@ package stories_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -151,7 +153,7 @@ var _ = Describe("A described connection", func() {
 			`{"code":"FET-0402","title":"Missing Fields","message":"no","fields":{"schema":"schema is odd"}}`)})
 		s.patchConnection(ctx, "ledger", `{"spec":{"connection":{"schema":"odd"}}}`)
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("InvalidConnection"))
-		GinkgoWriter.Println(mustCondition(ctx, rc, "Ready").Message)
+		Expect(mustCondition(ctx, rc, "Ready").Message).To(Equal("The connection cannot be as it is described: 400 FET-0402 (Missing Fields): schema. Correct spec.connection"))
 		Expect(mustCondition(ctx, rc, "Stalled")).To(HaveField("Reason", "InvalidConnection"))
 		mend()
 		s.patchConnection(ctx, "ledger", `{"spec":{"connection":{"schema":"public"}}}`)
@@ -160,6 +162,23 @@ var _ = Describe("A described connection", func() {
 		Expect(s.bodies(http.MethodPatch)).To(Equal([]map[string]any{{"schema": "odd"}, {"schema": "public"}}), "the refused one is not sent again")
 		s.patchConnection(ctx, "ledger", `{"spec":{"connection":{"schema":null}}}`)
 		Eventually(ctx, func() string { return s.only().Schema }).Should(BeEmpty())
+	})
+
+	It("is told where Reporter accepts a change, and shows another value all the same", func(ctx context.Context) {
+		s := newStage(ctx).withDatabase(ctx)
+		rc := s.create(ctx, s.described("ledger"))
+		mend := s.reporter.Inject(reportertest.Fault{Method: http.MethodPatch, Do: func(w http.ResponseWriter, r *http.Request, act http.HandlerFunc) {
+			r.Body = io.NopCloser(strings.NewReader(`{"port":5432}`))
+			act(w, r)
+		}})
+		s.patchConnection(ctx, "ledger", `{"spec":{"connection":{"port":5433}}}`)
+		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("NotApplied"))
+		Expect(mustCondition(ctx, rc, "Ready").Message).To(Equal("Reporter accepted the change, and shows another value all the same of: port"))
+		Expect(mustCondition(ctx, rc, "Stalled").Reason).To(Equal("NotApplied"))
+		mend()
+		askNow(ctx, rc)
+		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
+		Expect(s.only().Port).To(Equal(5433))
 	})
 
 	It("is as it was described again at the next look, with an event that names the fields and no values", func(ctx context.Context) {

@@ -67,6 +67,7 @@ var _ = Describe("The API server", func() {
 		Entry("with too long a timeout", `{url: "http://reporter", timeout: 61s}`, "spec.timeout", "must be a duration from 1s to 60s, for example 10s"),
 		Entry("with too short a timeout", `{url: "http://reporter", timeout: 999ms}`, "spec.timeout", "must be a duration from 1s to 60s"),
 		Entry("with a timeout that is none", `{url: "http://reporter", timeout: soon}`, "spec.timeout", "must be a duration from 1s to 60s"),
+		Entry("with an unknown managementPolicy", `{url: "http://reporter", managementPolicy: ReadOnly}`, "spec.managementPolicy", `supported values: "Full", "DeleteOnly"`),
 		Entry("with an empty auth", `{url: "http://reporter", auth: {}}`, "spec.auth", "exactly one of the fields in [bearerToken accessManager] must be set"),
 		Entry("with a Secret without a key", `{url: "http://reporter", auth: {bearerToken: {secretRef: {name: token}}}}`, "spec.auth.bearerToken.secretRef.key", "Required value"),
 		Entry("with an unknown field", `{url: "http://reporter", insecureSkipVerify: true}`, "spec.insecureSkipVerify", "unknown field"),
