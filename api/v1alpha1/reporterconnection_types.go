@@ -111,7 +111,7 @@ type ConnectionDescription struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\s/@]')",message="must be a host name or an address alone, without white space, user, port or path, for example ledger-rw.billing.svc.cluster.local"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[\\\\s/@]|^[^:]*:[^:]*$')",message="must be a host name or an address alone, without white space, user, port or path, for example ledger-rw.billing.svc.cluster.local"
 	Host string `json:"host,omitempty"`
 
 	// port of the database.
