@@ -115,6 +115,13 @@ const (
 	// reporter.lerian.studio/abandon.
 	ReasonCreationUnverified = "CreationUnverified"
 
+	// ReasonTestSucceeded: Reporter has connected to the database.
+	ReasonTestSucceeded = "TestSucceeded"
+
+	// ReasonTestFailed: Reporter could not connect to the database, or the database did not take the user name and the password; Reporter tells no
+	// difference. Correct spec.connection or its Secret. It is tested again after each change, or on reporter.lerian.studio/requestedAt.
+	ReasonTestFailed = "TestFailed"
+
 	// ReasonDeletionProtected: spec.deletionProtection is true. Set it to false to let the deletion go on.
 	ReasonDeletionProtected = "DeletionProtected"
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +14,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -30,6 +31,8 @@ type DatabaseCredentials struct {
 	Key         reporter.Secret
 	// Version stands for the Secrets as they were read: it is another when one of them has changed. It says nothing of what is in them.
 	Version string
+	// Contents stands for what is in the Secrets, whatever their versions. It is a digest, which is not to leave the process.
+	Contents [sha256.Size]byte
 }
 
 // DatabaseCredentials reads the Secrets that the description of a connection names, in the namespace of the resource. The error is an
@@ -37,26 +40,28 @@ type DatabaseCredentials struct {
 func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.ReporterConnection) (DatabaseCredentials, error) {
 	described := rc.Spec.Connection
 	credentials := DatabaseCredentials{UserName: described.UserName}
-	version := sha256.New()
-	read := func(name, key, whatFor string) (string, error) {
-		secret, err := a.databaseSecret(ctx, client.ObjectKey{Namespace: rc.Namespace, Name: name}, described.Host)
+	version, contents := sha256.New(), sha256.New()
+	read := func(name, key string) (string, error) {
+		secret, err := a.databaseSecret(ctx, client.ObjectKey{Namespace: rc.Namespace, Name: name}, key, described.Host)
 		if err != nil {
 			return "", err
 		}
 		fmt.Fprintf(version, "%s %s %s %s\n", secret.UID, secret.ResourceVersion, name, key)
 		value := string(secret.Data[key])
+		fmt.Fprintf(contents, "%q ", value)
 		if strings.TrimSpace(value) == "" {
-			return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has no key %q, or nothing in it. Put the %s there", name, key, whatFor)
+			return "", obstacle(v1alpha1.ReasonSecretNotFound, `Secret %q has no key %q, or nothing in it. Run: kubectl patch secret --namespace %s %s --type=merge -p '{"stringData":{%q:"…"}}'`,
+				name, key, rc.Namespace, name, key)
 		}
 		return value, nil
 	}
-	password, err := read(described.PasswordSecretRef.Name, described.PasswordSecretRef.Key, "password of the database")
+	password, err := read(described.PasswordSecretRef.Name, described.PasswordSecretRef.Key)
 	if err != nil {
 		return DatabaseCredentials{}, err
 	}
 	credentials.Password = reporter.NewSecret(withoutNewline(password))
 	if ref := described.UserNameSecretRef; ref != nil {
-		userName, err := read(ref.Name, ref.Key, "user name for the database")
+		userName, err := read(ref.Name, ref.Key)
 		if err != nil {
 			return DatabaseCredentials{}, err
 		}
@@ -64,16 +69,16 @@ func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.Reporte
 	}
 	if described.SSL != nil && described.SSL.ClientCertificateSecretRef != nil {
 		name := described.SSL.ClientCertificateSecretRef.Name
-		if credentials.Certificate, err = read(name, corev1.TLSCertKey, "certificate for the database"); err != nil {
+		if credentials.Certificate, err = read(name, corev1.TLSCertKey); err != nil {
 			return DatabaseCredentials{}, err
 		}
-		key, err := read(name, corev1.TLSPrivateKeyKey, "key of the certificate")
+		key, err := read(name, corev1.TLSPrivateKeyKey)
 		if err != nil {
 			return DatabaseCredentials{}, err
 		}
 		credentials.Key = reporter.NewSecret(key)
 	}
-	credentials.Version = hex.EncodeToString(version.Sum(nil))
+	credentials.Version, credentials.Contents = hex.EncodeToString(version.Sum(nil)), [sha256.Size]byte(contents.Sum(nil))
 	return credentials, nil
 }
 
@@ -85,13 +90,17 @@ func withoutNewline(text string) string {
 	return strings.TrimSuffix(text, "\n")
 }
 
-// databaseSecret reads a Secret that is labelled for databases and may be sent with a host.
-func (a *Accessor) databaseSecret(ctx context.Context, key client.ObjectKey, host string) (*corev1.Secret, error) {
+// databaseSecret reads a Secret that is labelled for databases and may be sent with a host. The field is what is needed of it.
+func (a *Accessor) databaseSecret(ctx context.Context, key client.ObjectKey, field, host string) (*corev1.Secret, error) {
 	var secret corev1.Secret
 	err := a.cached.Get(ctx, key, &secret)
 	switch {
 	case apierrors.IsNotFound(err), err == nil && secret.Labels[v1alpha1.CredentialsLabel] != v1alpha1.CredentialsOfDatabase:
-		if err := a.checkMark(ctx, a.liveSince(time.Now()), key, v1alpha1.CredentialsOfDatabase); err != nil {
+		var known *ObstacleError
+		if err := a.checkMark(ctx, a.liveSince(time.Now()), key, v1alpha1.CredentialsOfDatabase); errors.As(err, &known) && known.Outcome.Reason == v1alpha1.ReasonSecretNotFound {
+			return nil, obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q does not exist. Run: %s && kubectl label secret --namespace %s %s %s=%s",
+				key.Name, commandToCreate(key, field), key.Namespace, key.Name, v1alpha1.CredentialsLabel, v1alpha1.CredentialsOfDatabase)
+		} else if err != nil {
 			return nil, err
 		}
 		return nil, obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or labelled, and is read in a moment", key.Name)
@@ -99,6 +108,14 @@ func (a *Accessor) databaseSecret(ctx context.Context, key client.ObjectKey, hos
 		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
 	}
 	return &secret, checkHost(&secret, host)
+}
+
+// commandToCreate is how to create a Secret that has a field.
+func commandToCreate(key client.ObjectKey, field string) string {
+	if field == corev1.TLSCertKey || field == corev1.TLSPrivateKeyKey {
+		return fmt.Sprintf("kubectl create secret tls --namespace %s %s --cert=… --key=…", key.Namespace, key.Name)
+	}
+	return fmt.Sprintf("kubectl create secret generic --namespace %s %s --from-literal=%s=…", key.Namespace, key.Name, field)
 }
 
 // checkHost returns an *ObstacleError where a Secret lists hosts, and not this one.
@@ -116,13 +133,13 @@ func listsHost(hosts, host string) bool {
 	return slices.ContainsFunc(strings.Split(hosts, ","), func(listed string) bool { return inOneForm(listed) == inOneForm(host) })
 }
 
-// NamespaceUID is that of a namespace, as the API server has it. All who ask in the same moment share the read.
-func (a *Accessor) NamespaceUID(ctx context.Context, name string) (types.UID, error) {
+// Namespace is the metadata of a namespace, as the API server has it. All who ask in the same moment share the read.
+func (a *Accessor) Namespace(ctx context.Context, name string) (*metav1.PartialObjectMetadata, error) {
 	metadata, err := kube.NamespaceMetadata(ctx, a.liveSince(time.Time{}), name)
 	if err != nil {
-		return "", fmt.Errorf("reading namespace %s: %w", name, err)
+		return nil, fmt.Errorf("reading namespace %s: %w", name, err)
 	}
-	return metadata.UID, nil
+	return metadata, nil
 }
 
 // ConfirmDatabaseSecrets returns an *ObstacleError where a Secret that a description names is not labelled for databases any more, or lists other

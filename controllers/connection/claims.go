@@ -35,12 +35,12 @@ func (d *deletion) currentClaims(ctx context.Context, s *snapshot) ([]v1alpha1.R
 		if err != nil {
 			return nil, err
 		}
-		if claim != nil {
+		if claim != nil && decision.IsClaim(claim, d.rc) {
 			claims = append(claims, *claim)
 		}
 	}
 	for i := range s.newcomers {
-		if id := s.newcomers[i].ConnectionID(); id != "" && id == d.rc.ConnectionID() {
+		if decision.IsClaim(&s.newcomers[i], d.rc) {
 			claims = append(claims, s.newcomers[i])
 		}
 	}
@@ -59,7 +59,8 @@ func (d *deletion) judgeClaims(ctx context.Context, others []v1alpha1.ReporterCo
 	for i := range others {
 		other := &others[i]
 		switch {
-		case other.UID == d.rc.UID || !other.DeletionTimestamp.IsZero():
+		case decision.IsHeir(other, d.rc) && other.Status.Creation != nil:
+			claims = append(claims, decision.Claim{Connection: other, Standing: decision.Creating})
 		case other.Namespace == d.rc.Namespace:
 			claims = append(claims, decision.Claim{Connection: other, Standing: decision.Successor})
 		case here != nil:
@@ -127,15 +128,24 @@ func oldestBefore(rc *v1alpha1.ReporterConnection, claims []v1alpha1.ReporterCon
 	return oldest
 }
 
-// otherClaims lists the live resources that name the connection of another, as the cache has them.
+// otherClaims lists the live resources that name the connection of another, or are its heirs, as the cache has them.
 func (r *Reconciler) otherClaims(ctx context.Context, rc *v1alpha1.ReporterConnection) ([]v1alpha1.ReporterConnection, error) {
 	var all v1alpha1.ReporterConnectionList
 	if err := r.List(ctx, &all, client.MatchingFields{kube.ByConnectionID: rc.ConnectionID()}); err != nil {
 		return nil, fmt.Errorf("listing the claims on a connection: %w", err)
 	}
-	return slices.DeleteFunc(all.Items, func(other v1alpha1.ReporterConnection) bool {
-		return other.UID == rc.UID || !other.DeletionTimestamp.IsZero()
-	}), nil
+	if rc.Describes() {
+		var heirs v1alpha1.ReporterConnectionList
+		if err := r.List(ctx, &heirs, client.InNamespace(rc.Namespace), client.MatchingFields{kube.ByDescription: kube.DescriptionKey(rc)}); err != nil {
+			return nil, fmt.Errorf("listing who describes a connection: %w", err)
+		}
+		for _, other := range heirs.Items {
+			if decision.IsHeir(&other, rc) {
+				all.Items = append(all.Items, other)
+			}
+		}
+	}
+	return slices.DeleteFunc(all.Items, func(other v1alpha1.ReporterConnection) bool { return !decision.IsClaim(&other, rc) }), nil
 }
 
 func isOlder(a, b *v1alpha1.ReporterConnection) bool {

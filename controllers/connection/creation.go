@@ -3,19 +3,16 @@
 package connection
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -31,11 +28,34 @@ func tenantOf(place v1alpha1.ObservedIn) reporter.Tenant {
 	return reporter.Tenant{ID: place.TenantID, Readable: place.Credentials == ""}
 }
 
-// markedIn asks a Reporter for the connections of a mark that have a name, the eldest first.
-func markedIn(ctx context.Context, c *reporter.Client, place v1alpha1.ObservedIn, mark decision.Mark, configName string, since time.Time) ([]*reporter.Connection, error) {
-	found, err := c.List(ctx, reporter.Query{Tenant: tenantOf(place), MetadataKey: v1alpha1.OwnerMetadata, MetadataValue: mark.String(), ConfigName: configName, Since: since})
+// clockSkew is how far Reporter's clock may be behind.
+const clockSkew = 24 * time.Hour
+
+// marked asks a Reporter for the connections that have the mark of a resource and the name that it describes, the eldest first. What has the mark
+// and another name was left behind by an earlier resource, and is nobody's. Without a time to look from, it looks from when the mark may be.
+func (r *Reconciler) marked(ctx context.Context, rc *v1alpha1.ReporterConnection, c *reporter.Client, place v1alpha1.ObservedIn, mark decision.Mark,
+	since time.Time) ([]*reporter.Connection, error) {
+	if since.IsZero() {
+		since = mark.Since.Add(-clockSkew)
+	}
+	found, err := c.List(ctx, reporter.Query{Tenant: tenantOf(place), MetadataKey: v1alpha1.OwnerMetadata, MetadataValue: mark.String(), Since: since})
+	isNobodys := func(c *reporter.Connection) bool { return c.ConfigName != rc.Spec.Connection.ConfigName }
+	if i := slices.IndexFunc(found, isNobodys); i >= 0 {
+		r.tellOfNobodys(rc, found[i])
+	}
+	found = slices.DeleteFunc(found, isNobodys)
 	slices.SortStableFunc(found, func(a, b *reporter.Connection) int { return a.CreatedAt.Compare(b.CreatedAt) })
 	return found, err
+}
+
+// tellOfNobodys announces once a connection that has the mark of a resource which describes another name.
+func (r *Reconciler) tellOfNobodys(rc *v1alpha1.ReporterConnection, left *reporter.Connection) {
+	isNew := false
+	r.memories.update(rc.UID, func(known *memory) { isNew, known.nobodys = known.nobodys != left.ID, left.ID })
+	if isNew {
+		r.Events.Eventf(rc, nil, corev1.EventTypeWarning, eventLost, "Keep", "connection %s, %q, was left behind by an earlier resource of this name: it is not touched. "+
+			"Delete it in Reporter, if nobody needs it", left.ID, left.ConfigName)
+	}
 }
 
 // search looks for what came of a request to create the connection.
@@ -46,7 +66,8 @@ func (k *keeper) search(ctx context.Context) (decision.CreationVerdict, error) {
 	case decision.CreationDone:
 		k.rc.Status.Creation = nil
 		observe(k.rc, found[0], k.place)
-		k.sayDuplicate(found)
+		k.announceCreated(ctx, found[0])
+		k.sayTwins(found)
 	case decision.CreationLost:
 		k.rc.Status.Creation = nil
 		k.rc.Status.LooksOwed = &v1alpha1.CreationRecord{ObservedIn: record.ObservedIn, StartedAt: new(metav1.NewMicroTime(time.Now().Add(decision.OwedAfter)))}
@@ -58,50 +79,16 @@ func (k *keeper) search(ctx context.Context) (decision.CreationVerdict, error) {
 // searchFor looks for what came of the request that a resource has a record of.
 func (r *Reconciler) searchFor(ctx context.Context, rc *v1alpha1.ReporterConnection, mark decision.Mark, place v1alpha1.ObservedIn, to access.Target,
 	waited time.Duration) (decision.CreationVerdict, []*reporter.Connection) {
-	record := rc.Status.Creation
+	record, known := rc.Status.Creation, r.memories.noteRecord(rc)
 	s := decision.Search{IsSamePlace: record.ObservedIn == place, URL: record.URL, Began: time.Now()}
-	s.Due = r.creations.since(rc).Add(to.Endpoint.Spec.Timeout.Duration + decision.LateBy)
+	s.Due = known.since().Add(to.Endpoint.Spec.Timeout.Duration + decision.LateBy)
 	var found []*reporter.Connection
 	if s.IsSamePlace {
 		var err error
-		found, err = markedIn(ctx, to.Client, place, mark, rc.Spec.Connection.ConfigName, record.StartedAt.Add(-24*time.Hour))
+		found, err = r.marked(ctx, rc, to.Client, place, mark, record.StartedAt.Add(-clockSkew))
 		s.Outcome, s.Found = r.outcomeOf(to, err), len(found)
 	}
 	return decision.JudgeSearch(s, waited), found
-}
-
-// lookOwed looks once more for what may have come of a request that was given up as lost.
-func (k *keeper) lookOwed(ctx context.Context) {
-	owed := k.rc.Status.LooksOwed
-	if owed == nil || owed.ObservedIn != k.place || time.Now().Before(owed.StartedAt.Time) {
-		return
-	}
-	found, err := markedIn(ctx, k.to.Client, k.place, k.mark, k.rc.Spec.Connection.ConfigName, owed.StartedAt.Add(-48*time.Hour))
-	if !k.outcomeOf(k.to, err).IsDone() {
-		return
-	}
-	k.rc.Status.LooksOwed = nil
-	slices.SortStableFunc(found, func(a, b *reporter.Connection) int {
-		return cmp.Compare(toInt(a.ID != k.rc.ConnectionID()), toInt(b.ID != k.rc.ConnectionID()))
-	})
-	k.sayDuplicate(found)
-}
-
-func toInt(is bool) int {
-	if is {
-		return 1
-	}
-	return 0
-}
-
-// sayDuplicate says that Reporter has more than one connection that was created for the resource.
-func (k *keeper) sayDuplicate(found []*reporter.Connection) {
-	if len(found) < 2 {
-		return
-	}
-	setCondition(k.rc, v1alpha1.ConditionDuplicateInReporter, metav1.ConditionTrue, decision.Block{Reason: v1alpha1.ReasonDuplicate,
-		Message: fmt.Sprintf("Reporter has connection %s too, which was created for this resource as well. Delete it there", found[1].ID)})
-	k.Events.Eventf(k.rc, nil, corev1.EventTypeWarning, v1alpha1.ReasonDuplicate, "Keep", "connection %s was created for this resource as well as %s", found[1].ID, found[0].ID)
 }
 
 // create has the connection created, unless another resource describes the same one or Reporter has it already.
@@ -113,21 +100,21 @@ func (k *keeper) create(ctx context.Context) (decision.LiveVerdict, error) {
 	if err != nil || verdict != nil {
 		return orZero(verdict), err
 	}
-	if block := k.refusals.find(k.rc, credentials); block != nil {
-		return isNot(*block), nil
+	if known := k.memories.get(k.rc.UID); known.refused.key == refusalKey(k.rc, credentials) {
+		return isNot(known.refused.block), nil
 	}
 	other, err := k.claimantOf(ctx, k.rc)
 	if err != nil || other != "" {
-		return isNot(decision.BlockFor(v1alpha1.ReasonDuplicate, fmt.Sprintf("ReporterConnection %q", other), 0)), err
+		return isNot(decision.DuplicateOf(other)), err
 	}
 	// What was created under this mark before, and is not known of any more, is found again. It also proves that lists are answered here.
-	found, err := markedIn(ctx, k.to.Client, k.place, k.mark, k.rc.Spec.Connection.ConfigName, time.Time{})
+	found, err := k.marked(ctx, k.rc, k.to.Client, k.place, k.mark, time.Time{})
 	if outcome := k.outcomeOf(k.to, err); !outcome.IsDone() {
 		return k.judge(outcome), nil
 	}
 	if len(found) > 0 && found[0].ID != k.rc.Status.ConnectionID {
 		observe(k.rc, found[0], k.place)
-		k.sayDuplicate(found)
+		k.sayTwins(found)
 		return k.hold(ctx, found[0], decision.Outcome{Reason: v1alpha1.ReasonAvailable})
 	}
 	settings := settingsFor(k.rc.Spec.Connection, credentials, k.mark)
@@ -149,15 +136,15 @@ func (k *keeper) created(ctx context.Context, created *reporter.Connection, cred
 	}
 	switch verdict.Step {
 	case decision.CreationDone:
-		return isKept(), k.recordCreated(ctx, created, credentials)
+		err := k.recordCreated(ctx, created, credentials)
+		return k.kept(), err
 	case decision.CreationNameTaken:
 		k.rc.Status.Creation = nil
 		return k.namesake(ctx)
 	case decision.CreationRefused:
 		k.rc.Status.Creation = nil
-		handle(k.rc)
 		if outcome.Reason == v1alpha1.ReasonInvalidConnection {
-			k.refusals.note(k.rc, credentials, verdict.Block)
+			k.noteRefusal(credentials, verdict.Block)
 		}
 	default:
 	}
@@ -167,6 +154,7 @@ func (k *keeper) created(ctx context.Context, created *reporter.Connection, cred
 // permitCreation is asked right before the request to create the connection is sent. It writes the record of it, unless the resource has
 // changed: nothing else is created until it is known what came of this one.
 func (k *keeper) permitCreation(ctx context.Context, tenant reporter.Tenant) error {
+	permitted := time.Now()
 	if err := k.permit(ctx, tenant); err != nil {
 		return err
 	}
@@ -182,10 +170,20 @@ func (k *keeper) permitCreation(ctx context.Context, tenant reporter.Tenant) err
 	if err := k.Status().Patch(ctx, recorded, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("writing down that a connection is about to be created: %w", err)
 	}
-	k.creations.note(recorded)
+	k.memories.noteRecord(recorded)
 	*k.base, *k.rc = *recorded, *recorded.DeepCopy()
+	if time.Since(permitted) < permitLasts {
+		return nil
+	}
+	if err := k.permit(ctx, tenant); err != nil { // the API server took its time, so it may not be so any more
+		k.rc.Status.Creation = nil
+		return errors.Join(err, k.Status().Patch(ctx, k.rc, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{})))
+	}
 	return nil
 }
+
+// permitLasts is how long what was read may be believed while a record is written.
+const permitLasts = time.Second
 
 // recordCreated writes down what was created, in place of the record, past conflicts. Where the resource does not wait for it any more, it is
 // left behind, and that is said.
@@ -195,7 +193,8 @@ func (k *keeper) recordCreated(ctx context.Context, created *reporter.Connection
 		k.rc.Status.ConnectionID, k.rc.Status.Creation = created.ID, nil
 		k.rc.Status.Sent, k.rc.Status.TakenOverBy = sentFor(k.rc.Spec.Connection, credentials, created.UpdatedAt), ""
 		observe(k.rc, created, k.place)
-		handle(k.rc)
+		handle(k.rc, v1alpha1.RequestedAtAnnotation)
+		k.noteSent(credentials)
 		setCondition(k.rc, v1alpha1.ConditionReady, metav1.ConditionTrue, decision.BlockFor(v1alpha1.ReasonAvailable, "", 0))
 		setStalled(k.rc)
 		err := k.Status().Patch(ctx, k.rc, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{}))
@@ -225,7 +224,7 @@ func (k *keeper) announceCreated(ctx context.Context, created *reporter.Connecti
 		reason = eventRecreated
 	}
 	k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, reason, "Keep", "connection %s is created in Reporter", created.ID)
-	log.FromContext(ctx).Info("Created connection in Reporter", "namespace", k.rc.Namespace, "name", k.rc.Name, "connectionID", created.ID)
+	log.FromContext(ctx).Info("Created connection in Reporter", "connectionID", created.ID)
 }
 
 // leftBehind says that a connection was created which no resource has.
@@ -248,10 +247,9 @@ func (k *keeper) namesake(ctx context.Context) (decision.LiveVerdict, error) {
 		return isNot(decision.JudgeNamesake(n).Block), nil
 	}
 	// One that is configured on the server has no address, and is none that anybody can take over.
-	if own := slices.DeleteFunc(slices.Clone(found), func(c *reporter.Connection) bool { return c.Host == "" && c.Port == 0 }); len(own) > 0 {
+	own := slices.DeleteFunc(slices.Clone(found), func(c *reporter.Connection) bool { return c.Host == "" && c.Port == 0 })
+	if n.IsConfigured = len(own) == 0; !n.IsConfigured {
 		found = own
-	} else {
-		n.Policy = v1alpha1.AdoptionPolicyNever
 	}
 	n.Found, n.ID = true, found[0].ID
 	if n.Owner, n.Sibling, err = k.ownerOf(ctx, k.rc, k.mark, found[0]); err != nil {
@@ -261,7 +259,9 @@ func (k *keeper) namesake(ctx context.Context) (decision.LiveVerdict, error) {
 	if err := k.List(ctx, &claims, client.MatchingFields{kube.ByConnectionID: n.ID}); err != nil {
 		return decision.LiveVerdict{}, fmt.Errorf("listing the claims on a connection: %w", err)
 	}
-	n.Elsewhere = len(claims.Items) > 0
+	if len(claims.Items) > 0 {
+		n.Elsewhere = nameFor(k.rc, &claims.Items[0])
+	}
 	verdict := decision.JudgeNamesake(n)
 	if why := unfit(k.rc.Spec.Connection, found[0]); verdict.Step == decision.HoldingTakenOver && why != "" {
 		return isNot(decision.BlockFor(v1alpha1.ReasonInvalidConnection, why, 0)), nil
@@ -297,51 +297,4 @@ func (r *Reconciler) claimantOf(ctx context.Context, rc *v1alpha1.ReporterConnec
 		return "", nil
 	}
 	return claimant.Name, nil
-}
-
-// creations are when this process learned of requests to create connections.
-type creations struct {
-	mu    sync.Mutex
-	known map[types.UID]creationSeen
-}
-
-type creationSeen struct {
-	startedAt, seen time.Time
-}
-
-func (c *creations) note(rc *v1alpha1.ReporterConnection) time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.known == nil {
-		c.known = map[types.UID]creationSeen{}
-	}
-	known, found := c.known[rc.UID]
-	if startedAt := rc.Status.Creation.StartedAt.Time; !found || !known.startedAt.Equal(startedAt) {
-		known = creationSeen{startedAt: startedAt, seen: time.Now()}
-		c.known[rc.UID] = known
-	}
-	return known.seen
-}
-
-// since is the later of when a request was made and when this process learned of it: clocks differ.
-func (c *creations) since(rc *v1alpha1.ReporterConnection) time.Time {
-	seen := c.note(rc)
-	if started := rc.Status.Creation.StartedAt.Time; started.After(seen) {
-		return started
-	}
-	return seen
-}
-
-// isYoung says whether this process has asked for the connection so recently that a Reporter may not show it yet.
-func (c *creations) isYoung(resource types.UID, now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	known, found := c.known[resource]
-	return found && now.Sub(known.seen) < decision.LateBy
-}
-
-func (c *creations) forget(resource types.UID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.known, resource)
 }

@@ -12,7 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -136,6 +138,11 @@ func (d *deletion) proceed(ctx context.Context, confirmed confirmation) (ctrl.Re
 // handOver releases a resource whose connection another one goes on claiming. If that one is to delete it in its turn, it is held
 // first, so that its own deletion cannot be missed.
 func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.ReporterConnection) (ctrl.Result, error) {
+	if decision.IsHeir(successor, rc) {
+		if err := d.bequeath(ctx, rc, successor); err != nil {
+			return kube.ResultOf(err)
+		}
+	}
 	if successor.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
 		switch err := d.ensureFinalizer(ctx, successor); {
 		case apierrors.IsNotFound(err):
@@ -145,6 +152,14 @@ func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.Reporte
 		}
 	}
 	return d.leaveBehind(ctx, rc, d.staying(causeHandedOver, nameFor(rc, successor)+" claims it"))
+}
+
+// bequeath gives an heir by name the id of the connection, and where it is, before the resource that has it goes.
+func (d *deletion) bequeath(ctx context.Context, rc, heir *v1alpha1.ReporterConnection) error {
+	base := heir.DeepCopy()
+	heir.Status.ConnectionID, heir.Status.ObservedIn, heir.Status.Connection, heir.Status.TakenOverBy =
+		rc.ConnectionID(), rc.Status.ObservedIn, rc.Status.Connection, rc.Status.TakenOverBy
+	return d.Status().Patch(ctx, heir, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
 // sayNotHeld says in the status that the API server refuses to have a successor held, if it does. Its words may name what is in another
@@ -223,6 +238,9 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 	place, outcome := d.logIn(ctx, d.to)
 	if !outcome.IsDone() {
 		return decision.Attempt{Deletion: outcome}, false, nil
+	}
+	if outcome, err = d.lookForTwins(ctx, place); err != nil || !outcome.IsDone() {
+		return decision.Attempt{Deletion: outcome}, false, err
 	}
 	if seenIn == nil || *seenIn != place || d.rc.Describes() {
 		// Should the answer to DELETE be lost, nothing else says what it has deleted from what never was here. And jobs name
@@ -318,12 +336,15 @@ func (d *deletion) findToDelete(ctx context.Context) (ctrl.Result, error) {
 	if d.rc.Status.Creation != nil {
 		verdict, found = d.searchFor(ctx, d.rc, mark, place, d.to, d.waited)
 	} else {
-		found, err = markedIn(ctx, d.to.Client, place, mark, d.rc.Spec.Connection.ConfigName, time.Time{})
+		found, err = d.marked(ctx, d.rc, d.to.Client, place, mark, time.Time{})
 		verdict = decision.JudgeSearch(decision.Search{Outcome: d.outcomeOf(d.to, err), Found: len(found), IsSamePlace: true}, d.waited)
 	}
 	switch verdict.Step {
 	case decision.CreationDone:
 		d.rc.Status.ConnectionID, d.rc.Status.Creation = found[0].ID, nil
+		if len(found) > 1 {
+			d.rc.Status.LooksOwed = &v1alpha1.CreationRecord{ObservedIn: place, StartedAt: new(metav1.NowMicro())} // the others are told of at the end
+		}
 		return d.patchStatus(ctx, d.base, d.rc, decision.MinDelay)
 	case decision.CreationLost:
 		confirmed := d.confirm(ctx, nil)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
@@ -28,6 +30,7 @@ const (
 	eventAdopted   = "Adopted"
 	eventTakenBack = "TakenBack"
 	eventCorrected = "Corrected"
+	eventChanged   = "Changed"
 	eventLost      = "LeftBehind"
 )
 
@@ -40,16 +43,22 @@ type keeper struct {
 	place    v1alpha1.ObservedIn
 	mark     decision.Mark
 	look     decision.Look
+	// began is when the pass began to look.
+	began time.Time
 	// anew says that the connection is created in place of one that is gone.
 	anew bool
 	// tokenRefused says that a creation or a change was answered with 401.
 	tokenRefused bool
 }
 
-// keep creates the connection that a live resource describes, and keeps it as described. It returns false where it has to wait for a slot.
-// The error is that of the API server.
+// keep creates the connection that a live resource describes, and keeps it as described; after a change, it has Reporter test whether that
+// reaches the database. It returns false where it has to wait for a slot. The error is that of the API server.
 func (r *Reconciler) keep(ctx context.Context, rc, base *v1alpha1.ReporterConnection, to access.Target, look decision.Look) (decision.LiveVerdict, bool, error) {
-	k := &keeper{Reconciler: r, rc: rc, base: base, to: to, look: look}
+	k := &keeper{Reconciler: r, rc: rc, base: base, to: to, look: look, began: time.Now()}
+	handle(rc) // what is not asked for any more may be asked for again
+	if err := k.unsettle(ctx); err != nil {
+		return decision.LiveVerdict{}, true, err
+	}
 	if to.Client == nil {
 		return k.judge(to.Obstacle), true, nil
 	}
@@ -60,34 +69,46 @@ func (r *Reconciler) keep(ctx context.Context, rc, base *v1alpha1.ReporterConnec
 	if release == nil {
 		return decision.LiveVerdict{}, false, nil
 	}
+	verdict, err := k.keepInSlot(ctx, release)
+	if err != nil || !k.isTestDue(verdict) {
+		return verdict, true, err
+	}
+	return k.test(ctx, verdict)
+}
+
+// keepInSlot does what there is to do for the connection, and gives the slot back.
+func (k *keeper) keepInSlot(ctx context.Context, release func()) (decision.LiveVerdict, error) {
 	defer release()
-	var outcome decision.Outcome
-	if k.place, outcome = r.logIn(ctx, to); !outcome.IsDone() {
-		return k.judge(outcome), true, nil
-	}
-	var err error
-	if k.mark, err = r.markFor(ctx, rc); err != nil {
-		return decision.LiveVerdict{}, true, err
-	}
 	verdict, err := k.settle(ctx)
 	if k.tokenRefused { // with a new one it may fare better
 		k.tokenRefused = false
-		if k.place, outcome = r.logIn(ctx, to); !outcome.IsDone() {
-			return k.judge(outcome), true, nil
-		}
 		verdict, err = k.settle(ctx)
 	}
 	var refused *notPermittedError
 	if errors.As(err, &refused) || apierrors.IsConflict(err) { // what the pass rests on has changed: look again
-		return decision.LiveVerdict{Block: decision.Block{RetryIn: decision.MinDelay}}, true, nil
+		return decision.LiveVerdict{Block: decision.Block{RetryIn: decision.MinDelay}}, nil
 	}
-	return verdict, true, err
+	return verdict, err
+}
+
+// unsettle has Ready not stand any longer while Reporter cannot be asked, if Reporter does not have what is in the Secrets now.
+func (k *keeper) unsettle(ctx context.Context) error {
+	if !k.look.Settled {
+		return nil
+	}
+	credentials, verdict, err := k.credentials(ctx)
+	described, sent := k.rc.Spec.Connection, k.rc.Status.Sent
+	k.look.Settled = verdict == nil && (sentIn(sent, described, credentials) == sent || k.hasSent(credentials))
+	return err
 }
 
 // markFor is the mark of a resource.
 func (r *Reconciler) markFor(ctx context.Context, rc *v1alpha1.ReporterConnection) (decision.Mark, error) {
-	uid, err := r.Access.NamespaceUID(ctx, rc.Namespace)
-	return decision.Mark{Namespace: uid, Name: rc.Name}, err
+	namespace, err := r.Access.Namespace(ctx, rc.Namespace)
+	if err != nil {
+		return decision.Mark{}, err
+	}
+	return decision.Mark{Namespace: namespace.UID, Name: rc.Name, Since: namespace.CreationTimestamp.Time}, nil
 }
 
 // judge is the verdict on an outcome that says nothing of whether the connection is as described.
@@ -104,13 +125,17 @@ func isNot(block decision.Block) decision.LiveVerdict {
 	return decision.LiveVerdict{Status: status, Block: block}
 }
 
-func isKept() decision.LiveVerdict {
-	return decision.LiveVerdict{Status: metav1.ConditionTrue, Block: decision.BlockFor(v1alpha1.ReasonAvailable, "", 0)}
-}
-
 // settle finds out what came of a request to create the connection, if that is not known; then it keeps the connection that there is, or has it
 // created.
 func (k *keeper) settle(ctx context.Context) (decision.LiveVerdict, error) {
+	var outcome decision.Outcome
+	if k.place, outcome = k.logIn(ctx, k.to); !outcome.IsDone() {
+		return k.judge(outcome), nil
+	}
+	var err error
+	if k.mark, err = k.markFor(ctx, k.rc); err != nil {
+		return decision.LiveVerdict{}, err
+	}
 	k.abandon()
 	if k.rc.Status.Creation != nil {
 		verdict, err := k.search(ctx)
@@ -121,7 +146,7 @@ func (k *keeper) settle(ctx context.Context) (decision.LiveVerdict, error) {
 	if k.rc.ConnectionID() == "" {
 		return k.create(ctx)
 	}
-	k.lookOwed(ctx)
+	k.lookForTwins(ctx)
 	shown, err := k.to.Client.Get(ctx, k.rc.ConnectionID())
 	return k.hold(ctx, shown, k.outcomeOf(k.to, err))
 }
@@ -142,7 +167,7 @@ func (k *keeper) abandon() {
 	default:
 		return
 	}
-	handle(k.rc)
+	handle(k.rc, v1alpha1.AbandonAnnotation)
 	connectionsLeftBehind.WithLabelValues(eventLost).Inc()
 	k.Events.Eventf(k.rc, nil, corev1.EventTypeWarning, eventLost, "Keep", "%s at %s is given up, as somebody asked for it: if it is there, delete it there", what, url)
 }
@@ -182,7 +207,7 @@ func (r *Reconciler) holdingOf(ctx context.Context, rc *v1alpha1.ReporterConnect
 	shown *reporter.Connection, outcome decision.Outcome) (decision.Holding, error) {
 	seen := rc.Status.ObservedIn
 	h := decision.Holding{Outcome: outcome, Named: rc.Spec.ConnectionID != "", Taken: rc.IsTaken(), TakenOver: rc.Status.TakenOverBy != "",
-		TakeBack: isAskedFor(rc, v1alpha1.TakeBackAnnotation), Seen: seen != nil, SeenHere: seen != nil && *seen == place, IsYoung: r.creations.isYoung(rc.UID, time.Now())}
+		TakeBack: isAskedFor(rc, v1alpha1.TakeBackAnnotation), Seen: seen != nil, SeenHere: seen != nil && *seen == place, IsYoung: r.isYoung(rc)}
 	if !outcome.IsDone() {
 		return h, nil
 	}
@@ -193,6 +218,17 @@ func (r *Reconciler) holdingOf(ctx context.Context, rc *v1alpha1.ReporterConnect
 	h.Sibling, err = r.siblingWith(ctx, rc, shown.ID)
 	h.Unfit = unfit(rc.Spec.Connection, shown)
 	return h, err
+}
+
+// isYoung says whether the connection was created so recently that a Reporter may not show it yet: as far as this process knows, or by Reporter's
+// clock, which may be ahead.
+func (r *Reconciler) isYoung(rc *v1alpha1.ReporterConnection) bool {
+	known, now := r.memories.get(rc.UID), time.Now()
+	if known.isYoung(now) {
+		return true
+	}
+	shown := rc.Status.Connection
+	return shown != nil && shown.CreatedAt != nil && now.Sub(shown.CreatedAt.Time).Abs() < decision.LateBy
 }
 
 // ownerOf says whose a connection is by its mark, and names the resource of the same namespace whose it is, if it is another.
@@ -252,6 +288,9 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		return orZero(verdict), err
 	}
 	differs := differenceOf(described, credentials, shown.Settings)
+	if !takeOver && k.hasSent(credentials) {
+		k.rc.Status.Sent = sentIn(k.rc.Status.Sent, described, credentials) // other Secrets with the same contents are only noted
+	}
 	isStale := k.rc.Status.Sent != sentFor(described, credentials, shown.UpdatedAt)
 	sendsAll := takeOver || isStale || isAskedFor(k.rc, v1alpha1.RequestedAtAnnotation)
 	isMarked := h.Owner == decision.OwnedBySelf
@@ -259,16 +298,17 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		k.rc.Status.TakenOverBy = ""
 	}
 	if !sendsAll && len(differs.fields) == 0 && isMarked {
-		return isKept(), nil
+		k.foundUnchanged()
+		return k.kept(), nil
 	}
 	if block, forbidden := decision.JudgeManagement(k.rc, k.to.Endpoint); forbidden {
 		if !takeOver && !isStale && len(differs.fields) == 0 {
-			return isKept(), nil
+			return k.kept(), nil
 		}
 		return isNot(block), nil
 	}
-	if block := k.refusals.find(k.rc, credentials); block != nil {
-		return isNot(*block), nil
+	if known := k.memories.get(k.rc.UID); known.refused.key == refusalKey(k.rc, credentials) {
+		return isNot(known.refused.block), nil
 	}
 	change := differs.change
 	if sendsAll || differs.needsPassword {
@@ -288,15 +328,64 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 	if err != nil {
 		return k.notChanged(shown, credentials, err), nil
 	}
-	k.announceChange(h, differs, takeOver)
+	k.announceChange(ctx, h, updated.ID, differs.fields, takeOver, isStale)
 	k.rc.Status.ConnectionID, k.rc.Status.Sent, k.rc.Status.TakenOverBy = updated.ID, sentFor(described, credentials, updated.UpdatedAt), ""
 	observe(k.rc, updated, k.place)
-	handle(k.rc)
-	k.refusals.forget(k.rc)
+	handle(k.rc, v1alpha1.RequestedAtAnnotation, v1alpha1.TakeBackAnnotation)
+	k.noteSent(credentials)
 	if left := differenceOf(described, credentials, updated.Settings); len(left.fields) > 0 {
 		return isNot(decision.BlockFor(v1alpha1.ReasonNotApplied, named(left.fields), 0)), nil
 	}
-	return isKept(), nil
+	return k.kept(), nil
+}
+
+// kept is the verdict on a connection that needs no change. It is looked at again soon where a change may still be carried out that had no
+// answer, or another look is due.
+func (k *keeper) kept() decision.LiveVerdict {
+	verdict := decision.LiveVerdict{Status: metav1.ConditionTrue, Block: decision.BlockFor(v1alpha1.ReasonAvailable, "", 0)}
+	if known := k.memories.get(k.rc.UID); !known.unanswered.IsZero() {
+		verdict.RetryIn = lateChangeDelay
+	}
+	if owed := k.rc.Status.LooksOwed; owed != nil && owed.ObservedIn == k.place {
+		verdict.RetryIn = sooner(verdict.RetryIn, max(time.Until(owed.StartedAt.Time), decision.MinDelay))
+	}
+	return verdict
+}
+
+// foundUnchanged notes that a look has found nothing to do: if it began late enough, a change that had no answer is not carried out any more.
+func (k *keeper) foundUnchanged() {
+	if known := k.memories.get(k.rc.UID); k.began.After(known.unanswered.Add(decision.LateBy)) {
+		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered = time.Time{} })
+	}
+}
+
+// lateChangeDelay is how soon it is looked again after a change that had no answer.
+const lateChangeDelay = 15 * time.Second
+
+// sooner is the earlier of two delays of which 0 means none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
+// hasSent says whether this process knows that Reporter was last sent just these credentials, be they in other versions of their Secrets.
+func (k *keeper) hasSent(credentials access.DatabaseCredentials) bool {
+	return k.memories.get(k.rc.UID).sent == contentsOf(k.rc.Spec.Connection, credentials)
+}
+
+// noteSent notes what Reporter was sent, and that it accepts the description.
+func (k *keeper) noteSent(credentials access.DatabaseCredentials) {
+	k.memories.update(k.rc.UID, func(known *memory) {
+		known.sent, known.refused = contentsOf(k.rc.Spec.Connection, credentials), refusal{}
+	})
+	apimeta.RemoveStatusCondition(&k.rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable) // it says nothing of what there is now
+}
+
+func (k *keeper) noteRefusal(credentials access.DatabaseCredentials, why decision.Block) {
+	k.memories.update(k.rc.UID, func(known *memory) { known.refused = refusal{refusalKey(k.rc, credentials), why} })
+	handle(k.rc, v1alpha1.RequestedAtAnnotation)
 }
 
 // notChanged is the verdict on a change that Reporter has refused, or not answered.
@@ -306,11 +395,14 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 	switch outcome.Reason {
 	case v1alpha1.ReasonJobInProgress:
 		outcome.Detail = fmt.Sprintf("connection %q", shown.ConfigName)
+		return decision.LiveVerdict{Status: metav1.ConditionFalse, Block: decision.JudgeBlock(outcome, k.look.Waited)}
 	case v1alpha1.ReasonNameTaken:
-		outcome.Detail = fmt.Sprintf("%q", k.rc.Spec.Connection.ConfigName)
+		outcome.Detail = fmt.Sprintf("%q already, so this one cannot be given that name", k.rc.Spec.Connection.ConfigName)
 	case v1alpha1.ReasonInvalidConnection:
-		k.refusals.note(k.rc, credentials, decision.JudgeBlock(outcome, k.look.Waited))
-		handle(k.rc)
+		k.noteRefusal(credentials, decision.JudgeBlock(outcome, k.look.Waited))
+	}
+	if reporter.MayHaveActed(err) {
+		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered = time.Now() })
 	}
 	if decision.TraitsOf(outcome.Reason).Shared {
 		return k.judge(outcome)
@@ -318,16 +410,25 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 	return isNot(decision.JudgeBlock(outcome, k.look.Waited))
 }
 
-func (k *keeper) announceChange(h decision.Holding, differs difference, takeOver bool) {
-	id := k.rc.ConnectionID()
+// announceChange tells what was changed, by fields and never by values.
+func (k *keeper) announceChange(ctx context.Context, h decision.Holding, id string, fields []string, takeOver, isStale bool) {
+	reason, note := eventChanged, "connection %s is changed as described: %s"
 	switch {
 	case takeOver && h.TakeBack:
-		k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, eventTakenBack, "Keep", "connection %s is taken back", id)
+		reason, note = eventTakenBack, "connection %s is taken back: %s"
 	case takeOver && !h.Taken && h.Owner != decision.OwnedBySelf:
-		k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, eventAdopted, "Keep", "connection %s is taken over, and kept as described", id)
-	case k.look.Settled && len(differs.fields) > 0:
-		k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, eventCorrected, "Keep", "connection %s was not as described any more: %s", id, named(differs.fields))
+		reason, note = eventAdopted, "connection %s is taken over, and kept as described: %s"
+	case k.look.Settled && len(fields) > 0:
+		reason, note = eventCorrected, "connection %s was not as described any more: %s"
 	}
+	if takeOver || isStale {
+		fields = append(slices.Clone(fields), "credentials")
+	}
+	if len(fields) == 0 {
+		fields = []string{"its mark"}
+	}
+	k.Events.Eventf(k.rc, nil, corev1.EventTypeNormal, reason, "Keep", note, id, named(fields))
+	log.FromContext(ctx).Info("Changed connection in Reporter", "connectionID", id, "reason", reason, "fields", fields)
 }
 
 // credentials reads what the description takes from Secrets. The verdict is there where a user has to mend something first.

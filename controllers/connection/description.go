@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func markedMetadata(shown map[string]json.RawMessage, mark decision.Mark) map[st
 // markOf is the mark that a connection shows, nil if it has none. One that is no text is a mark as well, though none of ours.
 func markOf(shown *reporter.Connection) *string {
 	raw, has := shown.Settings.Metadata[v1alpha1.OwnerMetadata]
-	if !has {
+	if !has || string(raw) == "null" {
 		return nil
 	}
 	var mark string
@@ -117,15 +118,31 @@ func unfit(described *v1alpha1.ConnectionDescription, shown *reporter.Connection
 	}
 }
 
-// sentFor stands for the credentials that a connection was given, and for its state after that: who has changed it since, be it the
-// password alone, has moved updatedAt.
+// sentFor stands for the credentials that a connection was given, as their Secrets were, and for its state after that: who has changed it
+// since, be it the password alone, has moved updatedAt.
 func sentFor(described *v1alpha1.ConnectionDescription, credentials access.DatabaseCredentials, updatedAt time.Time) string {
+	return sentIn(fmt.Sprintf("-%d", updatedAt.UnixMilli()), described, credentials)
+}
+
+// sentIn is what was sent before, with other credentials in it.
+func sentIn(sent string, described *v1alpha1.ConnectionDescription, credentials access.DatabaseCredentials) string {
+	_, state, _ := strings.Cut(sent, "-")
 	digest := sha256.New()
-	fmt.Fprintf(digest, "%s\n%d\n", credentials.Version, updatedAt.UnixMilli())
+	fmt.Fprintln(digest, credentials.Version)
 	if described.SSL != nil {
 		fmt.Fprint(digest, described.SSL.CABundle)
 	}
-	return hex.EncodeToString(digest.Sum(nil)[:16])
+	return hex.EncodeToString(digest.Sum(nil)[:16]) + "-" + state
+}
+
+// contentsOf stands for what of a description is sent to Reporter and not shown by it, whatever the versions of the Secrets. It never leaves
+// the process.
+func contentsOf(described *v1alpha1.ConnectionDescription, credentials access.DatabaseCredentials) [sha256.Size]byte {
+	contents := credentials.Contents[:]
+	if described.SSL != nil {
+		contents = append(slices.Clone(contents), described.SSL.CABundle...)
+	}
+	return sha256.Sum256(contents)
 }
 
 // named lists fields in a sentence.

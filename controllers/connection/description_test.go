@@ -5,6 +5,7 @@ package connection
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -333,15 +334,25 @@ func asJSON(t *testing.T, value any) string {
 
 // A connection is created anew only if this process did not ask for it within the last two minutes.
 func TestIsYoung(t *testing.T) {
-	var known creations
+	var r Reconciler
+	known := &r.memories
 	rc := &v1alpha1.ReporterConnection{Status: v1alpha1.ReporterConnectionStatus{Creation: &v1alpha1.CreationRecord{StartedAt: new(metav1.NowMicro())}}}
-	if known.isYoung(rc.UID, time.Now()) {
+	if r.isYoung(rc) {
 		t.Error("what nobody asked for is young")
 	}
-	known.note(rc)
+	known.noteRecord(rc)
 	for age, want := range map[time.Duration]bool{0: true, 119 * time.Second: true, 121 * time.Second: false, 24 * time.Hour: false} {
-		if got := known.isYoung(rc.UID, time.Now().Add(age)); got != want {
+		asked := known.get(rc.UID)
+		if got := asked.isYoung(time.Now().Add(age)); got != want {
 			t.Errorf("asked for %s ago, it is young: %t", age, got)
+		}
+	}
+	// Another process may have asked for it. Reporter's clock may be ahead.
+	for age, want := range map[time.Duration]bool{time.Minute: true, -time.Minute: true, 3 * time.Minute: false, -3 * time.Minute: false} {
+		shown := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{UID: "another"}, Status: v1alpha1.ReporterConnectionStatus{
+			Connection: &v1alpha1.ObservedConnection{CreatedAt: new(metav1.NewTime(time.Now().Add(-age)))}}}
+		if got := r.isYoung(shown); got != want {
+			t.Errorf("created %s ago as Reporter has it, it is young: %t", age, got)
 		}
 	}
 }
@@ -380,7 +391,7 @@ func TestWhatIsAskedFor(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rc := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Annotations: test.handled}}
 			if test.handled != nil {
-				handle(rc)
+				handle(rc, requestedAt, takeBack, abandon)
 			}
 			rc.Annotations = test.asked
 			var got []string
@@ -400,7 +411,7 @@ func TestWhatIsAskedFor(t *testing.T) {
 func TestHandle(t *testing.T) {
 	long := strings.Repeat("x", 100_000)
 	rc := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{requestedAt: long, takeBack: long, abandon: long}}}
-	handle(rc)
+	handle(rc, requestedAt, takeBack, abandon)
 	if got := rc.Status.HandledRequest; got == "" || len(got) > 1024 || strings.Contains(got, "xx") {
 		t.Errorf("noted is %q", got)
 	}
@@ -408,6 +419,28 @@ func TestHandle(t *testing.T) {
 	handle(rc)
 	if got := rc.Status.HandledRequest; got != "" {
 		t.Errorf("noted is %q where nothing is asked for", got)
+	}
+}
+
+// What is acted upon says nothing of what else is asked for, and who takes an annotation away may ask for the same again.
+func TestHandleOneOfThem(t *testing.T) {
+	rc := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{requestedAt: "now", takeBack: "now", abandon: "http://a"}}}
+	asked := func() string {
+		return fmt.Sprint(isAskedFor(rc, requestedAt), isAskedFor(rc, takeBack), isAskedFor(rc, abandon))
+	}
+	for _, step := range []struct {
+		handled []string
+		want    string
+	}{{nil, "true true true"}, {[]string{abandon}, "true true false"}, {[]string{requestedAt}, "false true false"}, {nil, "false true false"}, {[]string{takeBack}, "false false false"}} {
+		if handle(rc, step.handled...); asked() != step.want {
+			t.Errorf("after %v, asked for is %s, want %s", step.handled, asked(), step.want)
+		}
+	}
+	delete(rc.Annotations, abandon)
+	handle(rc)
+	rc.Annotations[abandon] = "http://a"
+	if !isAskedFor(rc, abandon) {
+		t.Error("it cannot be asked for again")
 	}
 }
 

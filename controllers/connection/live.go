@@ -30,10 +30,13 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 	if !r.isTurnToLookUp(rc, to) {
 		return ctrl.Result{RequeueAfter: r.CheckInterval}, nil
 	}
+	r.lookups.Forget(kube.RequestFor(rc), time.Now())
 	look := decision.Look{Settled: decision.IsSettled(base), Waited: decision.WaitedNotReady(rc.Status.Conditions, time.Now())}
 	judge := r.lookAt
 	if rc.Describes() {
 		judge = r.keep
+	} else {
+		forgetDescription(rc)
 	}
 	verdict, asked, err := judge(ctx, rc, base, to, look)
 	if err != nil {
@@ -43,7 +46,6 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 		r.lookups.Exempt(kube.RequestFor(rc)) // its turn to be looked up has come, and lasts until it is looked up
 		return ctrl.Result{RequeueAfter: r.jitter(decision.MaxDelay)}, nil
 	}
-	r.lookups.Forget(kube.RequestFor(rc), time.Now())
 	if verdict.Status != "" {
 		setCondition(rc, v1alpha1.ConditionReady, verdict.Status, verdict.Block)
 	}
@@ -67,6 +69,12 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 		retryIn = r.CheckInterval
 	}
 	return r.patchStatus(ctx, base, rc, r.jitter(retryIn))
+}
+
+// forgetDescription drops from the status what only a described connection has: somebody may have stopped to describe it.
+func forgetDescription(rc *v1alpha1.ReporterConnection) {
+	apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable)
+	apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionDuplicateInReporter)
 }
 
 // lookAt looks the connection up that a resource names by its id alone. It returns false where it has to wait for a slot.

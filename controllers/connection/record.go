@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -45,6 +46,8 @@ type record struct {
 	// seenIn is where Reporter was found to have the connection just before its deletion, and shown what it showed of it.
 	seenIn *v1alpha1.ObservedIn
 	shown  *v1alpha1.ObservedConnection
+	// twins are other connections that were created for the resource, and stay.
+	twins []string
 	// blockedSince is when the deletion was first blocked by Reporter, zero while it is not: its status may say so much later, as such
 	// writes are paced, and it must not be tried as often as at first until then.
 	blockedSince time.Time
@@ -160,6 +163,8 @@ func (m *records) takeTrail(resource types.UID) *trail {
 type trail struct {
 	// cause is empty where the connection was soft-deleted by us; note says what has become of it.
 	cause, eventType, note string
+	// twins are connections that were created for the resource as well, and stay in Reporter.
+	twins []string
 	// silent says that no event can be written, as the namespace is being deleted.
 	silent bool
 }
@@ -215,7 +220,10 @@ func (r *Reconciler) say(ctx context.Context, rc *v1alpha1.ReporterConnection, b
 // finalizers of others hold the resource as well.
 func (r *Reconciler) drop(ctx context.Context, rc *v1alpha1.ReporterConnection, left trail, drop func() (bool, error)) error {
 	var before *trail
-	r.records.update(rc.UID, func(record *record) { before, record.trail = record.trail, &left })
+	r.records.update(rc.UID, func(record *record) {
+		left.twins = record.twins
+		before, record.trail = record.trail, &left
+	})
 	dropped, err := drop()
 	r.records.update(rc.UID, func(record *record) {
 		record.released = dropped
@@ -242,6 +250,11 @@ func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnec
 		return
 	}
 	logger := log.FromContext(ctx).WithValues("namespace", rc.Namespace, "name", rc.Name, "connectionID", rc.ConnectionID(), "configName", rc.ConfigName())
+	for _, twin := range left.twins {
+		connectionsLeftBehind.WithLabelValues(eventLost).Inc()
+		r.Events.Eventf(rc, nil, corev1.EventTypeWarning, eventLost, "Delete", "a connection that was created for this resource as well as %s stays in Reporter: %s. Delete it there",
+			cmp.Or(rc.ConnectionID(), rc.ConfigName()), twin)
+	}
 	if left.cause == "" {
 		connectionsDeleted.Inc()
 		logger.Info("Deleted connection in Reporter")

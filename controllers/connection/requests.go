@@ -5,13 +5,10 @@ package connection
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
+	"slices"
 	"strings"
-	"sync"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
-	"github.com/reporter-operator/reporter-operator/controllers/access"
-	"github.com/reporter-operator/reporter-operator/controllers/decision"
 )
 
 // handledAnnotations are those whose new values are acted upon once, and their letters in status.handledRequest.
@@ -29,11 +26,12 @@ func isAskedFor(rc *v1alpha1.ReporterConnection, annotation string) bool {
 	return false
 }
 
-// handle notes in the status that all that was asked for is acted upon.
-func handle(rc *v1alpha1.ReporterConnection) {
+// handle notes in the status that what some annotations ask for is acted upon.
+func handle(rc *v1alpha1.ReporterConnection, annotations ...string) {
 	var handled []string
 	for _, annotation := range handledAnnotations {
-		if value := rc.Annotations[annotation.name]; value != "" {
+		value := rc.Annotations[annotation.name]
+		if value != "" && (slices.Contains(annotations, annotation.name) || !isAskedFor(rc, annotation.name)) {
 			handled = append(handled, annotation.letter+":"+digestOf(value))
 		}
 	}
@@ -52,31 +50,4 @@ func bounded(text string) string {
 		return string(runes[:most])
 	}
 	return strings.ToValidUTF8(text, "")
-}
-
-// refusals are the descriptions that Reporter has refused: they are not sent again until they, their Secrets or what is asked for change.
-type refusals struct{ known sync.Map }
-
-func refusalKey(rc *v1alpha1.ReporterConnection, credentials access.DatabaseCredentials) string {
-	return fmt.Sprint(rc.Generation, credentials.Version, rc.Annotations[v1alpha1.RequestedAtAnnotation])
-}
-
-// find returns why the description was refused, nil if it was not.
-func (r *refusals) find(rc *v1alpha1.ReporterConnection, credentials access.DatabaseCredentials) *decision.Block {
-	known, found := r.known.Load(rc.UID)
-	if !found || known.(refusal).key != refusalKey(rc, credentials) {
-		return nil
-	}
-	return new(known.(refusal).block)
-}
-
-func (r *refusals) note(rc *v1alpha1.ReporterConnection, credentials access.DatabaseCredentials, why decision.Block) {
-	r.known.Store(rc.UID, refusal{refusalKey(rc, credentials), why})
-}
-
-func (r *refusals) forget(rc *v1alpha1.ReporterConnection) { r.known.Delete(rc.UID) }
-
-type refusal struct {
-	key   string
-	block decision.Block
 }

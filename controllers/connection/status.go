@@ -83,6 +83,25 @@ func observe(rc *v1alpha1.ReporterConnection, shown *reporter.Connection, place 
 		CreatedAt:    timeOrNil(shown.CreatedAt),
 		UpdatedAt:    timeOrNil(shown.UpdatedAt),
 	}
+	if described := rc.Spec.Connection; described != nil {
+		showDescribed(rc.Status.Connection, described, shown.Settings)
+	}
+}
+
+// showDescribed notes what is as described in the very words of the description: they are no secret, though the password may be among them.
+func showDescribed(noted *v1alpha1.ObservedConnection, described *v1alpha1.ConnectionDescription, shown reporter.Settings) {
+	for _, text := range []struct {
+		noted     *string
+		described string
+		shown     *string
+	}{
+		{&noted.ConfigName, described.ConfigName, shown.ConfigName}, {&noted.Type, string(described.Type), shown.Type},
+		{&noted.Host, described.Host, shown.Host}, {&noted.DatabaseName, described.DatabaseName, shown.DatabaseName},
+	} {
+		if text.shown != nil && *text.shown == text.described {
+			*text.noted = text.described
+		}
+	}
 }
 
 // timeOrNil drops what Kubernetes does not keep, so that the same time read twice is no change.

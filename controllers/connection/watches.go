@@ -89,8 +89,7 @@ func (r *Reconciler) connectionGone(ctx context.Context, rc *v1alpha1.ReporterCo
 	r.leaveTrail(ctx, rc, true)
 	r.forget(kube.RequestFor(rc))
 	r.records.forget(rc.UID)
-	r.creations.forget(rc.UID)
-	r.refusals.forget(rc)
+	r.memories.forget(rc.UID)
 }
 
 // forget drops what waits for a turn, or was asked for, under the name of a resource that is gone.
@@ -99,6 +98,7 @@ func (r *Reconciler) forget(request reconcile.Request) {
 	r.lookups.Forget(request, time.Now())
 	r.sharedWrites.Forget(request, time.Now())
 	r.requests.Forget(request)
+	r.tests.Forget(request)
 	r.urgent.Delete(request)
 }
 
@@ -122,6 +122,9 @@ func (r *Reconciler) wakeClaims(ctx context.Context, changed *v1alpha1.ReporterC
 		log.FromContext(ctx).Error(err, "Listing claims to wake")
 		return
 	}
+	if changed.Describes() {
+		r.wakeDescribed(ctx, changed, gone, q)
+	}
 	gone = gone || !changed.DeletionTimestamp.IsZero()
 	for i := range all.Items {
 		other := &all.Items[i]
@@ -133,6 +136,24 @@ func (r *Reconciler) wakeClaims(ctx context.Context, changed *v1alpha1.ReporterC
 				enqueue(q, other, true)
 			}
 		case isDuplicate(other) && other.Status.ObservedIn != nil && oldestBefore(other, all.Items) == nil:
+			enqueue(q, other, true)
+		}
+	}
+}
+
+// wakeDescribed wakes the other resources that describe the same connection: a new one may be the heir of one that is being deleted, and one that
+// goes may leave it to another.
+func (r *Reconciler) wakeDescribed(ctx context.Context, changed *v1alpha1.ReporterConnection, gone bool, q kube.Queue) {
+	var all v1alpha1.ReporterConnectionList
+	if err := r.List(ctx, &all, client.InNamespace(changed.Namespace), client.MatchingFields{kube.ByDescription: kube.DescriptionKey(changed)},
+		client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "Listing who describes a connection")
+		return
+	}
+	for i := range all.Items {
+		other := &all.Items[i]
+		if other.UID != changed.UID && (decision.IsHeir(changed, other) && !other.DeletionTimestamp.IsZero() || gone && isDuplicate(other)) {
+			r.lookups.Exempt(kube.RequestFor(other))
 			enqueue(q, other, true)
 		}
 	}

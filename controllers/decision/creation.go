@@ -92,8 +92,10 @@ type Namesake struct {
 	// Owner is whose it is by its mark; Sibling names the resource of the same namespace that has it.
 	Owner   Owner
 	Sibling string
-	// Elsewhere says whether a resource in another namespace has it.
-	Elsewhere bool
+	// IsConfigured says whether it is configured on Reporter's server, so that nobody can change it.
+	IsConfigured bool
+	// Elsewhere names a resource that has it, as far as this one may know of it; empty if there is none.
+	Elsewhere string
 	// ID is its id, and Name the described name.
 	ID, Name string
 	// Policy says what is to be done about it.
@@ -102,20 +104,25 @@ type Namesake struct {
 
 // JudgeNamesake decides about a connection that has the described name already. HoldingBlocked leaves it alone.
 func JudgeNamesake(n Namesake) HoldingVerdict {
-	detail := fmt.Sprintf("%q", n.Name)
+	const another = "describe another name in another resource"
+	detail := fmt.Sprintf("%q already, which is not this resource's. Set spec.adoptionPolicy to ByName to take it over, or %s", n.Name, another)
 	switch {
 	case !n.Found:
 		return HoldingVerdict{Block: BlockFor(v1alpha1.ReasonCreating, "said that the name was taken, and shows none of that name", createdDelay)}
 	case n.Owner == OwnedBySelf:
 		return HoldingVerdict{Step: HoldingTakenOver}
 	case n.Sibling != "":
-		return HoldingVerdict{Block: BlockFor(v1alpha1.ReasonDuplicate, n.Sibling, 0)}
+		return HoldingVerdict{Block: DuplicateOf(n.Sibling)}
 	case n.Owner == OwnedByFormer:
 		return HoldingVerdict{Step: HoldingTakenOver}
-	case n.Policy == v1alpha1.AdoptionPolicyByName && !n.Elsewhere:
+	case n.Policy == v1alpha1.AdoptionPolicyByName && n.Elsewhere == "" && !n.IsConfigured:
 		return HoldingVerdict{Step: HoldingTakenOver}
-	case n.Owner == OwnedByNobody && !n.Elsewhere:
-		detail += " with the id " + n.ID
+	case n.IsConfigured:
+		detail = fmt.Sprintf("%q already, which is configured on its server, so it cannot be taken over: %s", n.Name, another)
+	case n.Elsewhere != "":
+		detail = fmt.Sprintf("%q already, which %s has, so it is not taken over: %s", n.Name, n.Elsewhere, another)
+	case n.Owner == OwnedByNobody:
+		detail = fmt.Sprintf("%q already, with the id %s. Set spec.adoptionPolicy to ByName to take it over, or %s", n.Name, n.ID, another)
 	}
 	block := BlockFor(v1alpha1.ReasonNameTaken, detail, 0)
 	block.RetryIn = 0 // to ask again costs a request to create it

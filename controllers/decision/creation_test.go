@@ -132,17 +132,18 @@ func TestJudgeNamesake(t *testing.T) {
 		tellsID  bool
 	}{
 		"our mark":                               {namesake: Namesake{Owner: OwnedBySelf, Policy: never}, step: HoldingTakenOver},
-		"our mark, and it is seen elsewhere":     {namesake: Namesake{Owner: OwnedBySelf, Policy: never, Elsewhere: true}, step: HoldingTakenOver},
+		"our mark, and it is seen elsewhere":     {namesake: Namesake{Owner: OwnedBySelf, Policy: never, Elsewhere: "a ReporterConnection in another namespace"}, step: HoldingTakenOver},
 		"our mark, of one that is gone":          {namesake: Namesake{Owner: OwnedByFormer, Policy: never}, step: HoldingTakenOver},
 		"a sibling's":                            {namesake: Namesake{Owner: OwnedBySibling, Sibling: "older", Policy: never}, reason: "Duplicate", says: []string{"older"}},
 		"a sibling's, by name":                   {namesake: Namesake{Owner: OwnedBySibling, Sibling: "older", Policy: byName}, reason: "Duplicate", says: []string{"older"}},
 		"no mark, by name":                       {namesake: Namesake{Owner: OwnedByNobody, Policy: byName}, step: HoldingTakenOver},
 		"another's, by name":                     {namesake: Namesake{Owner: OwnedByAnother, Policy: byName}, step: HoldingTakenOver},
-		"no mark, by name, seen elsewhere":       {namesake: Namesake{Owner: OwnedByNobody, Policy: byName, Elsewhere: true}, reason: "NameTaken", says: []string{"ledger-db"}},
-		"another's, by name, seen elsewhere":     {namesake: Namesake{Owner: OwnedByAnother, Policy: byName, Elsewhere: true}, reason: "NameTaken", says: []string{"ledger-db"}},
+		"no mark, by name, seen elsewhere":       {namesake: Namesake{Owner: OwnedByNobody, Policy: byName, Elsewhere: "a ReporterConnection in another namespace"}, reason: "NameTaken", says: []string{"ledger-db"}},
+		"another's, by name, seen elsewhere":     {namesake: Namesake{Owner: OwnedByAnother, Policy: byName, Elsewhere: "a ReporterConnection in another namespace"}, reason: "NameTaken", says: []string{"ledger-db"}},
 		"no mark":                                {namesake: Namesake{Owner: OwnedByNobody, Policy: never}, reason: "NameTaken", says: []string{"ledger-db", "adoptionPolicy", "ByName", "describe another name"}, tellsID: true},
 		"no mark, without a policy":              {namesake: Namesake{Owner: OwnedByNobody}, reason: "NameTaken", says: []string{"ledger-db"}, tellsID: true},
 		"another's":                              {namesake: Namesake{Owner: OwnedByAnother, Policy: never}, reason: "NameTaken", says: []string{"ledger-db", "adoptionPolicy", "ByName", "describe another name"}},
+		"configured on the server, by name":      {namesake: Namesake{Owner: OwnedByNobody, Policy: byName, IsConfigured: true}, reason: "NameTaken", says: []string{"ledger-db", "on its server", "describe another name"}},
 		"another's, without a policy":            {namesake: Namesake{Owner: OwnedByAnother}, reason: "NameTaken", says: []string{"ledger-db"}},
 		"another's, by a policy that is unknown": {namesake: Namesake{Owner: OwnedByAnother, Policy: "Always"}, reason: "NameTaken"},
 	}

@@ -63,7 +63,9 @@ func JudgeDeletion(a Attempt, waited time.Duration) Verdict {
 		if a.ConfigName != "" {
 			a.Deletion.Detail = fmt.Sprintf("connection %q", a.ConfigName)
 		}
-		return Verdict{Block: JudgeBlock(a.Deletion, waited)}
+		block := JudgeBlock(a.Deletion, waited)
+		block.Message += ", or set spec.deletionPolicy to Retain"
+		return Verdict{Block: block}
 	case !a.Deletion.IsAbsent():
 		return Verdict{Block: JudgeBlock(a.Deletion, waited)}
 	case a.SecondLook.IsDone():

@@ -73,6 +73,10 @@ func JudgeGrounds(g Grounds, now time.Time) GroundsVerdict {
 	if successor := successorOf(g.Claims); successor != nil {
 		return GroundsVerdict{Step: StepHandOver, Successor: successor}
 	}
+	if i := slices.IndexFunc(g.Claims, func(claim Claim) bool { return claim.Standing == Creating }); i >= 0 {
+		return GroundsVerdict{Block: BlockFor(v1alpha1.ReasonCreating, fmt.Sprintf("ReporterConnection %q, which goes on with it, waits for what came of that",
+			g.Claims[i].Connection.Name), createdDelay)}
+	}
 	if !g.Obstacle.IsDone() {
 		return GroundsVerdict{Block: JudgeBlock(g.Obstacle, WaitedForReporter(rc, now))}
 	}

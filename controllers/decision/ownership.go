@@ -3,7 +3,9 @@
 package decision
 
 import (
+	"fmt"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -16,6 +18,8 @@ type Mark struct {
 	Namespace types.UID
 	// Name is that of the resource.
 	Name string
+	// Since is when the namespace was created: no connection that has the mark is older.
+	Since time.Time
 }
 
 // String is the mark as it stands in Reporter.
@@ -24,7 +28,7 @@ func (m Mark) String() string { return string(m.Namespace) + "/" + m.Name }
 // ParseMark reads a mark; of what is none, the namespace is empty.
 func ParseMark(text string) Mark {
 	namespace, name, found := strings.Cut(text, "/")
-	if !found || namespace == "" || name == "" {
+	if !found || namespace == "" || name == "" || strings.Contains(name, "/") {
 		return Mark{}
 	}
 	return Mark{Namespace: types.UID(namespace), Name: name}
@@ -117,7 +121,7 @@ func JudgeHolding(h Holding) HoldingVerdict {
 	case !h.Outcome.IsDone():
 		return HoldingVerdict{Block: JudgeBlock(h.Outcome, 0)}
 	case h.Sibling != "" && h.Owner != OwnedByAnother:
-		return block(v1alpha1.ReasonDuplicate, h.Sibling)
+		return HoldingVerdict{Block: DuplicateOf(h.Sibling)}
 	case !h.TakeBack && (h.TakenOver && h.Owner != OwnedBySelf || h.Owner == OwnedByAnother && (h.Taken || !h.Named)):
 		return block(v1alpha1.ReasonTakenOver, "")
 	case h.Unfit != "":
@@ -129,6 +133,12 @@ func JudgeHolding(h Holding) HoldingVerdict {
 	default:
 		return HoldingVerdict{Step: HoldingTakenOver}
 	}
+}
+
+// DuplicateOf blocks a resource whose connection another one of its namespace has, or is to have.
+func DuplicateOf(sibling string) Block {
+	return BlockFor(v1alpha1.ReasonDuplicate, fmt.Sprintf("ReporterConnection %q describes the same connection, and has it or comes first, so nothing is sent to Reporter "+
+		"for this one. It goes on by itself when that one is gone. To have both, describe another configName in another resource", sibling), 0)
 }
 
 func judgeMissing(h Holding, block func(reason, detail string) HoldingVerdict) HoldingVerdict {

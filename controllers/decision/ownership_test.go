@@ -6,6 +6,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 )
 
 const (
@@ -165,6 +170,43 @@ func TestJudgeDeletionOfWhatIsLeft(t *testing.T) {
 		attempt.IsLeft = true
 		if got := JudgeDeletion(attempt, time.Hour); got != (Verdict{Release: ReleaseToOther}) {
 			t.Errorf("%s: release %d, %s (%s)", name, got.Release, got.Reason, got.Message)
+		}
+	}
+}
+
+// An heir has no connection of its own, and describes the one that was created for another resource of its namespace.
+func TestIsHeir(t *testing.T) {
+	resource := func(uid types.UID) *v1alpha1.ReporterConnection {
+		return &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "a", UID: uid}, Spec: v1alpha1.ReporterConnectionSpec{
+			EndpointRef: v1alpha1.EndpointReference{Name: "default"}, Connection: &v1alpha1.ConnectionDescription{ConfigName: "ledger-db", ProductName: "ledger"}}}
+	}
+	tests := map[string]struct {
+		alter func(heir, of *v1alpha1.ReporterConnection)
+		want  bool
+	}{
+		"it describes the same":         {func(_, _ *v1alpha1.ReporterConnection) {}, true},
+		"it is the same":                {func(heir, of *v1alpha1.ReporterConnection) { heir.UID = of.UID }, false},
+		"it is being deleted":           {func(heir, _ *v1alpha1.ReporterConnection) { heir.DeletionTimestamp = new(metav1.Now()) }, false},
+		"it is in another namespace":    {func(heir, _ *v1alpha1.ReporterConnection) { heir.Namespace = "b" }, false},
+		"it has a connection":           {func(heir, _ *v1alpha1.ReporterConnection) { heir.Status.ConnectionID = "another" }, false},
+		"it names a connection":         {func(heir, _ *v1alpha1.ReporterConnection) { heir.Spec.ConnectionID = "another" }, false},
+		"it describes nothing":          {func(heir, _ *v1alpha1.ReporterConnection) { heir.Spec.Connection = nil }, false},
+		"another name":                  {func(heir, _ *v1alpha1.ReporterConnection) { heir.Spec.Connection.ConfigName = "other-db" }, false},
+		"another product":               {func(heir, _ *v1alpha1.ReporterConnection) { heir.Spec.Connection.ProductName = "other" }, false},
+		"at another endpoint":           {func(heir, _ *v1alpha1.ReporterConnection) { heir.Spec.EndpointRef.Name = "other" }, false},
+		"of one without a connection":   {func(_, of *v1alpha1.ReporterConnection) { of.Status.ConnectionID = "" }, false},
+		"of one that never had it":      {func(_, of *v1alpha1.ReporterConnection) { of.Status.Sent = "" }, false},
+		"of one that describes nothing": {func(_, of *v1alpha1.ReporterConnection) { of.Spec.Connection = nil }, false},
+	}
+	for name, test := range tests {
+		heir, of := resource("new"), resource("old")
+		of.Status.ConnectionID, of.Status.Sent = "theirs", "sent"
+		test.alter(heir, of)
+		if got := IsHeir(heir, of); got != test.want {
+			t.Errorf("%s: %t", name, got)
+		}
+		if got := IsClaim(heir, of); got != test.want {
+			t.Errorf("%s, as a claim: %t", name, got)
 		}
 	}
 }

@@ -48,11 +48,11 @@ type row struct {
 // reasons is the one table of them: every reason of the API has its row.
 var reasons = map[string]row{
 	v1alpha1.ReasonAvailable: {message: "Reporter shows the connection"},
-	v1alpha1.ReasonDuplicate: {message: "Reporter shows the connection, and {detail} claims it too and is older. The connection is deleted with the last resource that claims it"},
+	v1alpha1.ReasonDuplicate: {message: "{detail}"},
 
 	v1alpha1.ReasonJobInProgress: {Traits: Traits{InReporter: true, Inconclusive: true},
 		message: "Jobs in Reporter, pending or processing, read from {detail}. The operator goes on by itself when they have ended. " +
-			"A job whose worker died has to be ended in Reporter, or set spec.deletionPolicy to Retain"},
+			"A job whose worker died has to be ended in Reporter"},
 	v1alpha1.ReasonConflict: {Traits: Traits{InReporter: true, Inconclusive: true}, unstable: true,
 		message: "Reporter refuses because of a conflict: {detail}"},
 	v1alpha1.ReasonNotDeletable: {Traits: Traits{InReporter: true, ForPerson: true},
@@ -70,7 +70,7 @@ var reasons = map[string]row{
 	v1alpha1.ReasonCreating: {Traits: Traits{Inconclusive: true}, unstable: true,
 		message: "Reporter was asked to create the connection, and {detail}. The operator looks again by itself"},
 	v1alpha1.ReasonNameTaken: {Traits: Traits{InReporter: true, ForPerson: true, Stalled: true},
-		message: "Reporter has a connection {detail} already. Set spec.adoptionPolicy to ByName to take it over, or describe another name in another resource"},
+		message: "Reporter has a connection {detail}"},
 	v1alpha1.ReasonTakenOver: {Traits: Traits{InReporter: true, ForPerson: true, Stalled: true},
 		message: "Somebody else has taken the connection over: status.takenOverBy has the mark. Nothing is changed. " +
 			"Set the annotation reporter.lerian.studio/takeBack to a new value to take it back"},
@@ -84,6 +84,11 @@ var reasons = map[string]row{
 	v1alpha1.ReasonManagementForbidden: {Traits: Traits{Local: true, ForPerson: true, Stalled: true},
 		message: "spec.managementPolicy of ReporterEndpoint {detail} is DeleteOnly, so the connection is neither created nor changed. Set it to Full, or name another endpoint"},
 	v1alpha1.ReasonHostNotAllowed: {Traits: Traits{Local: true, ForPerson: true, Stalled: true}, message: "{detail}"},
+
+	v1alpha1.ReasonTestSucceeded: {message: "Reporter has connected to the database"},
+	v1alpha1.ReasonTestFailed: {Traits: Traits{InReporter: true, ForPerson: true},
+		message: "Reporter could not connect to the database, or the database did not take the user name and the password. " +
+			"Correct spec.connection or its Secret: it is tested again when they change, or when the annotation reporter.lerian.studio/requestedAt does"},
 
 	v1alpha1.ReasonUnauthorized: {Traits: Traits{RefusesClaim: true, ForPerson: true}, unstable: true,
 		message: "Reporter does not accept the credentials: {detail}. Correct spec.auth of the ReporterEndpoint or the Secret it names"},

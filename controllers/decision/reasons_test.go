@@ -115,6 +115,8 @@ func TestTraits(t *testing.T) {
 		"NameTaken":           {InReporter: true, ForPerson: true, Stalled: true},
 		"TakenOver":           {InReporter: true, ForPerson: true, Stalled: true},
 		"InvalidConnection":   {InReporter: true, ForPerson: true, Stalled: true},
+		"TestSucceeded":       {},
+		"TestFailed":          {InReporter: true, ForPerson: true},
 		"NotApplied":          {InReporter: true, ForPerson: true, Stalled: true},
 		"CreationUnverified":  {ForPerson: true, Stalled: true},
 		"ManagementForbidden": {Local: true, ForPerson: true, Stalled: true},

@@ -76,7 +76,7 @@ func (h *history) judgeSend(c *call) {
 		h.fail("Safety 2: %s deletes %s at %s, and %s", c.pass, c.id, c.to.base, why)
 		return
 	}
-	switch seen := h.sightings[rc.UID]; {
+	switch seen := h.sightingsOf(rc); {
 	case rc.Status.ObservedIn != nil && !slices.ContainsFunc(seen, func(s sighting) bool { return s.place == c.to }):
 		h.fail("Safety 2: %s deletes %s at %v, which never showed it the connection, and another place did", c.pass, c.id, c.to)
 	case len(seen) == 0 && !c.pass.looked:
@@ -238,6 +238,23 @@ type sighting struct {
 	place
 	by       *instance
 	deleting bool // while it was being deleted
+}
+
+// sightingsOf are those of a resource, and of those of its namespace that described the same connection and had it before: who is renamed has seen
+// what it saw under its old name.
+func (h *history) sightingsOf(rc *v1alpha1.ReporterConnection) []sighting {
+	seen, known := slices.Clone(h.sightings[rc.UID]), map[types.UID]bool{rc.UID: true}
+	for key, versions := range h.api.versions[connectionKind] {
+		for _, v := range versions {
+			was, is := v.object.(*v1alpha1.ReporterConnection)
+			if is && key.Namespace == rc.Namespace && !known[was.UID] && was.Describes() && rc.Describes() && idOf(was) == idOf(rc) &&
+				was.Spec.Connection.ConfigName == rc.Spec.Connection.ConfigName {
+				known[was.UID] = true
+				seen = append(seen, h.sightings[was.UID]...)
+			}
+		}
+	}
+	return seen
 }
 
 // noteHeld notes when a process says that a deletion waits for a claim that was not looked up, whatever becomes of the write.
@@ -418,7 +435,7 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 	} else if w.endpointRetains(rc) {
 		may("Retained", "its endpoint retains")
 	}
-	if h.deletedFor[rc.UID] || slices.ContainsFunc(h.sightings[rc.UID], func(s sighting) bool { return !h.aliveAt(s.place, idOf(rc)) }) {
+	if h.deletedFor[rc.UID] || slices.ContainsFunc(h.sightingsOf(rc), func(s sighting) bool { return !h.aliveAt(s.place, idOf(rc)) }) {
 		may("AlreadyDeleted", "the connection is deleted")
 	}
 	if w.isInherited(rc) {

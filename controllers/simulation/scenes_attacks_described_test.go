@@ -459,6 +459,33 @@ func TestAttackChangeWhileTheRecordIsWritten(t *testing.T) {
 	}
 }
 
+// Whoever pulls a brake on the endpoint while the API server takes its time with the record has pulled it before anything is sent.
+func TestAttackBrakeWhileTheRecordIsWritten(t *testing.T) {
+	for name, pull := range map[string]func(spec *v1alpha1.ReporterEndpointSpec){
+		"it is suspended":     func(spec *v1alpha1.ReporterEndpointSpec) { spec.Suspend = true },
+		"it is for deletions": func(spec *v1alpha1.ReporterEndpointSpec) { spec.ManagementPolicy = v1alpha1.ManagementPolicyDeleteOnly },
+		"it leads elsewhere":  func(spec *v1alpha1.ReporterEndpointSpec) { spec.URL = "http://" + otherHost },
+	} {
+		t.Run(name, func(t *testing.T) {
+			scene(t, func(t *testing.T, h *history) {
+				h.holdFirst(isRecord)
+				key := h.describe("a", "ledger", "ledger-db")
+				h.wait(3 * time.Second)
+				h.waiting(t, isRecord)
+				h.changeEndpoint(client.ObjectKey{Namespace: "a", Name: "default"}, pull)
+				h.blind = endpointKind
+				h.hold = nil
+				h.wait(2 * time.Second)
+				expect(t, "POSTs", h.creations(), 0)
+				expect(t, "there is a record", h.statusOf(key).Creation != nil, false)
+				h.blind = ""
+				h.wait(10 * time.Minute)
+				expect(t, "POSTs", h.creations(), 0)
+			})
+		})
+	}
+}
+
 func TestAttackRecordWhoseWriteIsNotAnswered(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		t.Run(fmt.Sprintf("restart %t", restart), func(t *testing.T) {

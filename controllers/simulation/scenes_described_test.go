@@ -3,6 +3,7 @@
 package simulation
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -43,10 +44,22 @@ func (h *history) named(configName string) []reportertest.Connection {
 	return found
 }
 
+// requestsOf counts the requests of a method, without tests.
 func (h *history) requestsOf(method string) int {
 	n := 0
 	for _, r := range h.homeReporter().Requests() {
-		if r.Method == method {
+		if r.Method == method && !strings.HasSuffix(r.Path, "/test") {
+			n++
+		}
+	}
+	return n
+}
+
+// tests counts the requests to test whether Reporter reaches a database.
+func (h *history) tests() int {
+	n := 0
+	for _, r := range h.homeReporter().Requests() {
+		if strings.HasSuffix(r.Path, "/test") {
 			n++
 		}
 	}
@@ -62,13 +75,76 @@ func TestDescribedConnectionIsCreatedAndDeletedWithItsResource(t *testing.T) {
 		expect(t, "connections", len(h.named("ledger-db")), 1)
 		expect(t, "POSTs", h.requestsOf(http.MethodPost), 1)
 		expect(t, "PATCHes", h.requestsOf(http.MethodPatch), 0)
-		expect(t, "status writes", *writes, 2)
+		expect(t, "tests", h.tests(), 1)
+		expect(t, "status writes, with that of the test", *writes, 3)
 		h.wait(2 * time.Hour)
-		expect(t, "status writes", *writes, 2)
+		expect(t, "status writes", *writes, 3)
+		expect(t, "tests", h.tests(), 1)
 		h.delete(key)
 		h.wait(time.Minute)
 		expect(t, "the resource", h.reason(key), "gone")
 		expect(t, "connections", len(h.named("ledger-db")), 0)
+	})
+}
+
+// A test says whether Reporter reaches the database; what it has answered is not asked for again, neither by a restart, and what it has not
+// answered is.
+func TestDatabaseIsTestedAgainWhereNoAnswerCameAndAfterAChange(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		reachable := func(key client.ObjectKey) string {
+			c := h.conditionOf(key, "DatabaseReachable")
+			if c == nil {
+				return "nothing"
+			}
+			return string(c.Status) + " " + c.Reason
+		}
+		noAnswer := h.homeReporter().Inject(reportertest.Fault{Match: func(req *http.Request) bool { return strings.HasSuffix(req.URL.Path, "/test") }, Do: reportertest.Answer(429, nil, "")})
+		key := h.describe("a", "ledger", "ledger-db")
+		h.wait(time.Minute)
+		expect(t, "the resource", h.reason(key), "Available")
+		expect(t, "the database", reachable(key), "Unknown RateLimited")
+		noAnswer()
+		h.wait(30 * time.Minute)
+		expect(t, "the database", reachable(key), "True TestSucceeded")
+		tests := h.tests()
+		h.kill(h.instances[0])
+		h.launch()
+		h.wait(3 * time.Hour)
+		expect(t, "tests after a restart", h.tests(), tests)
+		h.homeReporter().SetDatabasePassword("db.example.com", "another")
+		h.changeConnection(key, onPort(6000))
+		h.wait(time.Minute)
+		expect(t, "the database", reachable(key), "False TestFailed")
+		expect(t, "the resource", h.reason(key), "Available")
+		expect(t, "tests after a change", h.tests(), tests+1)
+		h.homeReporter().SetDatabasePassword("db.example.com", "hush-hush")
+		h.annotate(key, v1alpha1.RequestedAtAnnotation, "now")
+		h.wait(time.Minute)
+		expect(t, "the database", reachable(key), "True TestSucceeded")
+		expect(t, "tests on request", h.tests(), tests+2)
+	})
+}
+
+// Twenty connections are tested one after the other, whatever else is done at the same time.
+func TestOneDatabaseIsTestedAtATime(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		most := 0
+		h.hold = func(c *call) bool {
+			under := 0
+			for _, other := range h.calls {
+				if strings.Contains(other.what, "/test") && !other.acted {
+					under++
+				}
+			}
+			most = max(most, under)
+			return false
+		}
+		for i := range 20 {
+			h.describe("a", fmt.Sprintf("ledger-%02d", i), fmt.Sprintf("ledger-%02d", i))
+		}
+		h.wait(5 * time.Minute)
+		expect(t, "tests", h.tests(), 20)
+		expect(t, "tests at a time", most, 1)
 	})
 }
 
