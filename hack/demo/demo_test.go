@@ -52,7 +52,7 @@ func TestDifferences(t *testing.T) {
 			}
 		})
 	}
-	twice := outcome{said: []string{"Creating", "Available"}, calls: "2 × POST 201", writes: 2}
+	twice := outcome{said: []string{"Creating", "Available", "TestSucceeded"}, calls: "2 × POST 201, test 200", writes: 3}
 	if got := expectationOf(t, "created").differences("created", twice); len(got) != 1 {
 		t.Errorf("a connection that is created twice differs in %q", got)
 	}
@@ -94,6 +94,7 @@ func TestTimeline(t *testing.T) {
 	tl.note("busy", "the job ends")
 	printed.WriteString("-- meanwhile\n")
 	resume()
+	call("POST", "/"+id+"/test", "200")
 	call("DELETE", "/"+id, "204")
 	tl.vanished(resource(true, blocked))
 
@@ -107,13 +108,14 @@ func TestTimeline(t *testing.T) {
 -- meanwhile
      now  busy         Reporter    DELETE → 409 FET-1021, 2 more times until now
      now  busy         Reporter    the job ends
+     now  busy         Reporter    POST test → 200
      now  busy         Reporter    DELETE → 204
      now  busy         Kubernetes  gone; its connection is soft-deleted in Reporter
 `; printed.String() != want {
 		t.Errorf("printed is\n%s\nnot\n%s", printed.String(), want)
 	}
 	seen := tl.seenInScene()
-	if got := callsInWords(seen.calls); got != "POST 201, 3 × DELETE 409 FET-1021, DELETE 204" {
+	if got := callsInWords(seen.calls); got != "POST 201, 3 × DELETE 409 FET-1021, test 200, DELETE 204" {
 		t.Errorf("the operator's calls are %q", got)
 	}
 	if want := []string{"Available", "JobInProgress"}; !slices.Equal(seen.said, want) {

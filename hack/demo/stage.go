@@ -120,8 +120,10 @@ spec: {url: %q}
 `, name, s.servers[name].URL)
 }
 
-// passwords are the first and the second one of each database.
 const (
+	// host is that of the databases.
+	host = "ledger-rw.billing.svc.cluster.local"
+	// firstPassword and secondPassword are what they want one after the other.
 	firstPassword  = "correct-horse"
 	secondPassword = "battery-staple"
 )
@@ -146,12 +148,12 @@ spec:
     configName: %[2]s
     productName: ledger
     type: POSTGRESQL
-    host: ledger-rw.billing.svc.cluster.local
+    host: %[3]s
     port: 5432
     databaseName: ledger
     userName: reporter
     passwordSecretRef: {name: %[1]s-password, key: password}
-`, resource, configName)
+`, resource, configName, host)
 }
 
 // documents joins manifests to one.

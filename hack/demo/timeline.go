@@ -375,11 +375,12 @@ func (t *timeline) vanished(object any) {
 	}
 }
 
-// isReady says whether a resource says that its connection is as it is described now.
-func isReady(rc *v1alpha1.ReporterConnection) bool {
+// isKept says whether a resource says that its connection is as it is described now, and that Reporter reaches the database with that.
+func isKept(rc *v1alpha1.ReporterConnection) bool {
 	if rc == nil {
 		return false
 	}
 	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
-	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == rc.Generation
+	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == rc.Generation &&
+		apimeta.IsStatusConditionTrue(rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable)
 }
