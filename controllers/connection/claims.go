@@ -23,9 +23,9 @@ const (
 	claimReads = 8
 )
 
-// currentClaims lists the other resources that name the connection, as the API server had them.
-func (d *deletion) currentClaims(ctx context.Context, s *snapshot) ([]v1alpha1.ReporterConnection, error) {
-	cached, err := d.otherClaims(ctx, d.rc)
+// currentClaims lists the other resources that claim the connection of a deleted one, as the API server had them.
+func (d *deletion) currentClaims(ctx context.Context, s *snapshot, rc *v1alpha1.ReporterConnection) ([]v1alpha1.ReporterConnection, error) {
+	cached, err := d.otherClaims(ctx, rc)
 	if err != nil {
 		return nil, err
 	}
@@ -35,12 +35,12 @@ func (d *deletion) currentClaims(ctx context.Context, s *snapshot) ([]v1alpha1.R
 		if err != nil {
 			return nil, err
 		}
-		if claim != nil && decision.IsClaim(claim, d.rc) {
+		if claim != nil && decision.IsClaim(claim, rc) {
 			claims = append(claims, *claim)
 		}
 	}
 	for i := range s.newcomers {
-		if decision.IsClaim(&s.newcomers[i], d.rc) {
+		if decision.IsClaim(&s.newcomers[i], rc) {
 			claims = append(claims, s.newcomers[i])
 		}
 	}
@@ -53,18 +53,18 @@ func (d *deletion) currentClaims(ctx context.Context, s *snapshot) ([]v1alpha1.R
 // The cache shows resources of one kind in the order in which they changed. So whoever sees this one deleted sees every claim
 // that was made before, and of two that are deleted at the same time the one that was first sees the other alive at most once:
 // the last one always deletes.
-func (d *deletion) judgeClaims(ctx context.Context, others []v1alpha1.ReporterConnection, here *v1alpha1.ObservedIn) []decision.Claim {
+func (d *deletion) judgeClaims(ctx context.Context, rc *v1alpha1.ReporterConnection, others []v1alpha1.ReporterConnection, here *v1alpha1.ObservedIn) []decision.Claim {
 	var claims []decision.Claim
 	destinations := map[destinationKey]destination{}
 	for i := range others {
 		other := &others[i]
 		switch {
-		case decision.IsHeir(other, d.rc) && other.Status.Creation != nil:
+		case decision.IsHeir(other, rc) && other.Status.Creation != nil:
 			claims = append(claims, decision.Claim{Connection: other, Standing: decision.Creating})
-		case other.Namespace == d.rc.Namespace:
+		case other.Namespace == rc.Namespace:
 			claims = append(claims, decision.Claim{Connection: other, Standing: decision.Successor})
 		case here != nil:
-			claims = append(claims, decision.Claim{Connection: other, Standing: d.judgeClaimElsewhere(ctx, other, *here, destinations)})
+			claims = append(claims, decision.Claim{Connection: other, Standing: d.judgeClaimElsewhere(ctx, rc, other, *here, destinations)})
 		}
 	}
 	return claims
@@ -72,9 +72,9 @@ func (d *deletion) judgeClaims(ctx context.Context, others []v1alpha1.ReporterCo
 
 // judgeClaimElsewhere judges a claim in another namespace. Where it cannot be found out where its endpoint leads, it is unverified:
 // another's objects never fail this pass.
-func (d *deletion) judgeClaimElsewhere(ctx context.Context, claim *v1alpha1.ReporterConnection, here v1alpha1.ObservedIn,
+func (d *deletion) judgeClaimElsewhere(ctx context.Context, rc, claim *v1alpha1.ReporterConnection, here v1alpha1.ObservedIn,
 	destinations map[destinationKey]destination) decision.Standing {
-	standing := decision.JudgeClaim(claim, d.rc, here.URL, here)
+	standing := decision.JudgeClaim(claim, rc, here.URL, here)
 	if standing == decision.ClaimsNothing {
 		return standing // wherever its endpoint leads
 	}
@@ -88,7 +88,7 @@ func (d *deletion) judgeClaimElsewhere(ctx context.Context, claim *v1alpha1.Repo
 	if !to.known {
 		return decision.Unverified
 	}
-	return decision.JudgeClaim(claim, d.rc, to.url, here)
+	return decision.JudgeClaim(claim, rc, to.url, here)
 }
 
 // destination is where an endpoint leads the resources of a namespace, if that is known.

@@ -69,7 +69,7 @@ func (r *Reconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.Reporte
 // cachedGrounds are what the caches show that the deletion rests on. Claims elsewhere are judged once it is known where Reporter is asked.
 func (d *deletion) cachedGrounds(ctx context.Context) (decision.Grounds, error) {
 	claims, err := d.otherClaims(ctx, d.rc)
-	return decision.Grounds{Connection: d.rc, Endpoint: d.to.Endpoint, Obstacle: d.to.Obstacle, Claims: d.judgeClaims(ctx, claims, nil), ServerTime: d.ServerTime()}, err
+	return decision.Grounds{Connection: d.rc, Endpoint: d.to.Endpoint, Obstacle: d.to.Obstacle, Claims: d.judgeClaims(ctx, d.rc, claims, nil), ServerTime: d.ServerTime()}, err
 }
 
 // confirmation is what the API server said that a deletion rests on, and what follows.
@@ -92,7 +92,7 @@ func (d *deletion) confirm(ctx context.Context, here *v1alpha1.ObservedIn) confi
 	if err != nil || rc == nil {
 		return confirmation{err: err, verdict: decision.GroundsVerdict{Step: decision.StepNone}}
 	}
-	others, err := d.currentClaims(ctx, now)
+	others, err := d.currentClaims(ctx, now, rc)
 	if err != nil {
 		return confirmation{err: err}
 	}
@@ -101,9 +101,9 @@ func (d *deletion) confirm(ctx context.Context, here *v1alpha1.ObservedIn) confi
 		return confirmation{err: err}
 	}
 	verdict := decision.JudgeGrounds(decision.Grounds{Connection: rc, Endpoint: to.Endpoint, Obstacle: to.Obstacle,
-		Claims: d.judgeClaims(ctx, others, here), ServerTime: d.ServerTime(), IsPatient: record.isPatient(time.Now())}, time.Now())
-	if verdict.Step == decision.StepDelete && !d.isTarget(to) {
-		verdict = decision.GroundsVerdict{Step: decision.StepNone} // the cache does not show the change of the endpoint yet
+		Claims: d.judgeClaims(ctx, rc, others, here), ServerTime: d.ServerTime(), IsPatient: record.isPatient(time.Now())}, time.Now())
+	if verdict.Step == decision.StepDelete && (!d.isTarget(to) || rc.ConnectionID() != d.rc.ConnectionID()) {
+		verdict = decision.GroundsVerdict{Step: decision.StepNone} // the cache does not show the change of the endpoint, or of the id, yet
 	}
 	return confirmation{connection: rc, verdict: verdict}
 }

@@ -454,7 +454,7 @@ func (k *keeper) permitChange(ctx context.Context, tenant reporter.Tenant) error
 	if err != nil {
 		return err
 	}
-	if live == nil || !live.DeletionTimestamp.IsZero() || live.Generation != k.rc.Generation {
+	if live == nil || !live.DeletionTimestamp.IsZero() || live.Generation != k.rc.Generation || live.ConnectionID() != k.base.ConnectionID() {
 		return &notPermittedError{}
 	}
 	return k.permit(ctx, tenant)

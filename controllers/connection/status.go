@@ -4,7 +4,6 @@ package connection
 
 import (
 	"context"
-	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -28,7 +27,7 @@ func (r *Reconciler) patchStatus(ctx context.Context, base, rc *v1alpha1.Reporte
 		return ctrl.Result{RequeueAfter: retryIn}, nil
 	}
 	ready := orZero(apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady))
-	if decision.TraitsOf(ready.Reason).Shared && reflect.DeepEqual(base.Status.ObservedIn, rc.Status.ObservedIn) &&
+	if decision.TraitsOf(ready.Reason).Shared && saysTheSame(base, rc) &&
 		!r.sharedWrites.Take(rc.EndpointKey(), kube.RequestFor(rc), time.Now()) {
 		return ctrl.Result{RequeueAfter: retryIn}, nil
 	}
@@ -43,6 +42,13 @@ func (r *Reconciler) patchStatus(ctx context.Context, base, rc *v1alpha1.Reporte
 	}
 	log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason, "deleting", !rc.DeletionTimestamp.IsZero())
 	return ctrl.Result{RequeueAfter: retryIn}, nil
+}
+
+// saysTheSame says whether a status says nothing new but in its conditions: those another pass finds out again.
+func saysTheSame(base, rc *v1alpha1.ReporterConnection) bool {
+	status := *rc.Status.DeepCopy()
+	status.Conditions, status.ObservedGeneration = base.Status.Conditions, base.Status.ObservedGeneration
+	return equality.Semantic.DeepEqual(base.Status, status)
 }
 
 // setBlocked puts a block into the conditions of a deleted resource. DeletionBlocked keeps its lastTransitionTime through changes of

@@ -426,3 +426,26 @@ func TestBrakesHoldCreationAndChange(t *testing.T) {
 		})
 	}
 }
+
+// What certainly was not sent is not waited for, however many are told so at the same time: when the endpoint leads elsewhere, all are created there.
+func TestCreationsThatWereNotSentAreForgottenAtOnce(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		h.hold = isCreation
+		var keys []client.ObjectKey
+		for n := range 5 {
+			keys = append(keys, h.describe("a", fmt.Sprintf("ledger-%d", n), fmt.Sprintf("ledger-%d", n)))
+		}
+		h.wait(time.Second)
+		for range keys {
+			h.resume(h.waiting(t, isCreation), nil, errRefused)
+		}
+		h.settle()
+		h.changeEndpoint(defaultEndpointOfA, leadTo(otherHost))
+		h.hold = nil
+		h.wait(30 * time.Minute)
+		for _, key := range keys {
+			expect(t, key.Name, h.reason(key), "Available")
+		}
+		expect(t, "POSTs elsewhere", len(h.sentTo(otherHost, http.MethodPost)) > 0, true)
+	})
+}

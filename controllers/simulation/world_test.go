@@ -70,6 +70,7 @@ type history struct {
 	// What has really come about, whatever is known of it: where each resource was shown its connection, and at which URLs it was refused that;
 	// whose DELETE took effect; which processes have sent one, and for whom; which had Reporter's word that there is no such connection; the logins that were refused; and since
 	// when a process holds a deletion for a claim that was not looked up.
+	randomIDs     *rand.ChaCha8
 	sightings     map[types.UID][]sighting
 	refused       map[types.UID]map[string]bool
 	deletedFor    map[types.UID]bool
@@ -184,6 +185,13 @@ func (h *history) end() {
 	h.sleep(time.Minute)
 }
 
+// newReporter is a Reporter whose ids are the same each time that a history is played.
+func (h *history) newReporter() *reportertest.Reporter {
+	r := reportertest.New()
+	r.Random = h.randomIDs
+	return r
+}
+
 // set puts the world up.
 func (h *history) set() {
 	h.auth = []string{"bearer", "login", "none", "opaque"}[h.draw(4)]
@@ -194,11 +202,12 @@ func (h *history) set() {
 	h.lines, h.released = map[namedBy]int{}, map[namedBy]int{}
 	h.sentFor, h.foundAbsent, h.heldSince = map[heldBy]bool{}, map[heldBy]bool{}, map[heldBy]time.Time{}
 	h.counts, h.warned, h.endJob, h.home = map[string]int{}, map[types.UID]bool{}, map[string]func(){}, map[string]string{}
-	h.reporters = map[string]*simulatedReporter{homeHost: {Reporter: reportertest.New()}, otherHost: {Reporter: reportertest.New()}}
+	h.randomIDs = rand.NewChaCha8([32]byte{})
+	h.reporters = map[string]*simulatedReporter{homeHost: {Reporter: h.newReporter()}, otherHost: {Reporter: h.newReporter()}}
 	h.manager = reportertest.NewAccessManager(h.reporters[homeHost].Reporter)
 	tenants := []string{"ours", "ours", "ours", "theirs", "ours", "ours"}
 	if h.auth == "none" {
-		h.reporters[homeHost] = &simulatedReporter{Reporter: reportertest.New()}
+		h.reporters[homeHost] = &simulatedReporter{Reporter: h.newReporter()}
 		tenants = make([]string, 6)
 	}
 	if h.auth == "bearer" || h.auth == "opaque" {
@@ -273,7 +282,7 @@ func (h *history) enrich() {
 	copies := map[string]map[int]string{homeHost + "/staging": {0: "ours", 1: "theirs", 2: "ours"}, otherHost: {1: "ours"}, homeHost + " theirs": {0: "theirs", 2: "theirs", 3: "theirs"}}
 	for _, at := range slices.Sorted(maps.Keys(copies)) {
 		if h.reporters[at] == nil {
-			h.reporters[at] = &simulatedReporter{Reporter: reportertest.New()}
+			h.reporters[at] = &simulatedReporter{Reporter: h.newReporter()}
 		}
 		for n, tenant := range copies[at] {
 			if h.auth == "none" {
