@@ -62,6 +62,12 @@ func (r *Reconciler) keep(ctx context.Context, rc, base *v1alpha1.ReporterConnec
 	if to.Client == nil {
 		return k.judge(to.Obstacle), true, nil
 	}
+	if r.tests.IsGranted(kube.RequestFor(rc)) && k.look.Settled && rc.Status.ObservedIn != nil {
+		k.place = *rc.Status.ObservedIn
+		if verdict := k.kept(); k.isTestDue(verdict) { // it was looked at when it began to wait for that
+			return k.test(ctx, verdict)
+		}
+	}
 	ctx, release, _, held := r.admit(ctx, rc, to)
 	if held != nil {
 		return k.judge(r.outcomeOf(to, held)), true, nil
@@ -454,7 +460,7 @@ func (k *keeper) permitChange(ctx context.Context, tenant reporter.Tenant) error
 	if err != nil {
 		return err
 	}
-	if live == nil || !live.DeletionTimestamp.IsZero() || live.Generation != k.rc.Generation || live.ConnectionID() != k.base.ConnectionID() {
+	if live == nil || !live.DeletionTimestamp.IsZero() || live.ResourceVersion != k.base.ResourceVersion {
 		return &notPermittedError{}
 	}
 	return k.permit(ctx, tenant)

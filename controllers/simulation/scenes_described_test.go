@@ -144,6 +144,7 @@ func TestOneDatabaseIsTestedAtATime(t *testing.T) {
 		}
 		h.wait(5 * time.Minute)
 		expect(t, "tests", h.tests(), 20)
+		expect(t, "looks at single connections", len(h.sentTo(homeHost, http.MethodGet))-h.lists(), 0)
 		expect(t, "tests at a time", most, 1)
 	})
 }
@@ -427,21 +428,19 @@ func TestBrakesHoldCreationAndChange(t *testing.T) {
 	}
 }
 
-// What certainly was not sent is not waited for, however many are told so at the same time: when the endpoint leads elsewhere, all are created there.
-func TestCreationsThatWereNotSentAreForgottenAtOnce(t *testing.T) {
+// What Reporter has certainly not carried out is not waited for, however many are told so at the same time: when the endpoint leads elsewhere, all
+// are created there.
+func TestCreationsThatWereRefusedAreForgottenAtOnce(t *testing.T) {
 	scene(t, func(t *testing.T, h *history) {
-		h.hold = isCreation
+		tooMany := reportertest.Answer(429, http.Header{"Content-Type": {"application/json"}}, `{"code":429,"title":"request_failed","message":""}`)
+		h.homeReporter().Inject(reportertest.Fault{Method: http.MethodPost, Do: tooMany})
 		var keys []client.ObjectKey
 		for n := range 5 {
 			keys = append(keys, h.describe("a", fmt.Sprintf("ledger-%d", n), fmt.Sprintf("ledger-%d", n)))
 		}
-		h.wait(time.Second)
-		for range keys {
-			h.resume(h.waiting(t, isCreation), nil, errRefused)
-		}
 		h.settle()
+		expect(t, "POSTs", h.creations() > 0, true)
 		h.changeEndpoint(defaultEndpointOfA, leadTo(otherHost))
-		h.hold = nil
 		h.wait(30 * time.Minute)
 		for _, key := range keys {
 			expect(t, key.Name, h.reason(key), "Available")
