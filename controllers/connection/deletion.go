@@ -138,6 +138,11 @@ func (d *deletion) proceed(ctx context.Context, confirmed confirmation) (ctrl.Re
 // handOver releases a resource whose connection another one goes on claiming. If that one is to delete it in its turn, it is held
 // first, so that its own deletion cannot be missed.
 func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.ReporterConnection) (ctrl.Result, error) {
+	if d.mayLeaveTwins() {
+		if result, waits, err := d.lookForTwinsFirst(ctx); waits {
+			return result, err
+		}
+	}
 	if decision.IsHeir(successor, rc) {
 		if err := d.bequeath(ctx, rc, successor); err != nil {
 			return kube.ResultOf(err)
@@ -159,6 +164,9 @@ func (d *deletion) bequeath(ctx context.Context, rc, heir *v1alpha1.ReporterConn
 	base := heir.DeepCopy()
 	heir.Status.ConnectionID, heir.Status.ObservedIn, heir.Status.Connection, heir.Status.TakenOverBy =
 		rc.ConnectionID(), rc.Status.ObservedIn, rc.Status.Connection, rc.Status.TakenOverBy
+	if late := d.memories.get(rc.UID).unanswered; !late.IsZero() {
+		d.memories.update(heir.UID, func(known *memory) { known.unanswered = late })
+	}
 	return d.Status().Patch(ctx, heir, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 

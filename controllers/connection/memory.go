@@ -24,6 +24,8 @@ type memory struct {
 	unanswered time.Time
 	// sent stands for the contents of the Secrets that were last sent.
 	sent [sha256.Size]byte
+	// tested is the state of the connection, by status.sent, for which Reporter has answered a test.
+	tested string
 	// refused is a description that Reporter has refused.
 	refused refusal
 	// lookedForTwins is when it was last looked for other connections that were created for the resource.

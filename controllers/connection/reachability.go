@@ -22,7 +22,8 @@ import (
 
 // isTestDue says whether Reporter is to test if it reaches the database of a connection on which there is a verdict.
 func (k *keeper) isTestDue(verdict decision.LiveVerdict) bool {
-	return verdict.Status == metav1.ConditionTrue && k.rc.IsTaken() && decision.IsTestDue(k.rc.Status.Conditions)
+	return verdict.Status == metav1.ConditionTrue && k.rc.IsTaken() && decision.IsTestDue(k.rc.Status.Conditions) &&
+		k.memories.get(k.rc.UID).tested != k.rc.Status.Sent // else the cache is late
 }
 
 // test has Reporter test whether it reaches the database, and adds what comes of it to the verdict on the connection, which is written first:
@@ -41,6 +42,9 @@ func (k *keeper) test(ctx context.Context, verdict decision.LiveVerdict) (decisi
 	}
 	err := k.to.Client.Test(ctx, k.rc.ConnectionID())
 	tested := decision.JudgeTest(access.OutcomeOf(err), reporter.IsDatabaseUnreachable(err), decision.WaitedSince(k.rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable, time.Now()))
+	if tested.RetryIn == 0 {
+		k.memories.update(k.rc.UID, func(known *memory) { known.tested = k.rc.Status.Sent })
+	}
 	setCondition(k.rc, v1alpha1.ConditionDatabaseReachable, tested.Status, tested.Block)
 	verdict.RetryIn = sooner(verdict.RetryIn, tested.RetryIn)
 	return verdict, true, nil

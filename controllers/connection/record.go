@@ -46,8 +46,9 @@ type record struct {
 	// seenIn is where Reporter was found to have the connection just before its deletion, and shown what it showed of it.
 	seenIn *v1alpha1.ObservedIn
 	shown  *v1alpha1.ObservedConnection
-	// twins are other connections that were created for the resource, and stay.
-	twins []string
+	// twins tell of other connections that were created for the resource, and stay, a sentence each; hasLooked says that it was looked for them.
+	twins     []string
+	hasLooked bool
 	// blockedSince is when the deletion was first blocked by Reporter, zero while it is not: its status may say so much later, as such
 	// writes are paced, and it must not be tried as often as at first until then.
 	blockedSince time.Time
@@ -163,7 +164,7 @@ func (m *records) takeTrail(resource types.UID) *trail {
 type trail struct {
 	// cause is empty where the connection was soft-deleted by us; note says what has become of it.
 	cause, eventType, note string
-	// twins are connections that were created for the resource as well, and stay in Reporter.
+	// twins tell of connections that were created for the resource as well, and stay in Reporter, a sentence each.
 	twins []string
 	// silent says that no event can be written, as the namespace is being deleted.
 	silent bool
@@ -220,8 +221,8 @@ func (r *Reconciler) say(ctx context.Context, rc *v1alpha1.ReporterConnection, b
 // finalizers of others hold the resource as well.
 func (r *Reconciler) drop(ctx context.Context, rc *v1alpha1.ReporterConnection, left trail, drop func() (bool, error)) error {
 	var before *trail
+	left.twins = r.twinsLeft(rc)
 	r.records.update(rc.UID, func(record *record) {
-		left.twins = record.twins
 		before, record.trail = record.trail, &left
 	})
 	dropped, err := drop()
@@ -252,8 +253,7 @@ func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnec
 	logger := log.FromContext(ctx).WithValues("namespace", rc.Namespace, "name", rc.Name, "connectionID", rc.ConnectionID(), "configName", rc.ConfigName())
 	for _, twin := range left.twins {
 		connectionsLeftBehind.WithLabelValues(eventLost).Inc()
-		r.Events.Eventf(rc, nil, corev1.EventTypeWarning, eventLost, "Delete", "a connection that was created for this resource as well as %s stays in Reporter: %s. Delete it there",
-			cmp.Or(rc.ConnectionID(), rc.ConfigName()), twin)
+		r.Events.Eventf(rc, nil, corev1.EventTypeWarning, eventLost, "Delete", "%s", twin)
 	}
 	if left.cause == "" {
 		connectionsDeleted.Inc()

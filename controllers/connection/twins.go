@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/decision"
@@ -77,11 +78,15 @@ func twinsAmong(found []*reporter.Connection, id string) []string {
 	return twins
 }
 
+// mayLeaveTwins says whether a deletion may leave twins behind that it has not looked for.
+func (d *deletion) mayLeaveTwins() bool {
+	return d.rc.Describes() && (d.rc.Status.LooksOwed != nil || hasTwin(d.rc)) && !d.records.get(d.rc.UID).hasLooked
+}
+
 // lookForTwins notes which twins a deletion leaves behind, and whether one may be that cannot be looked for. The outcome is not done where that is
 // not known yet.
 func (d *deletion) lookForTwins(ctx context.Context, place v1alpha1.ObservedIn) (decision.Outcome, error) {
-	owed := d.rc.Status.LooksOwed
-	if !d.rc.Describes() || owed == nil && !hasTwin(d.rc) {
+	if !d.mayLeaveTwins() {
 		return decision.Outcome{Reason: v1alpha1.ReasonAvailable}, nil
 	}
 	mark, err := d.markFor(ctx, d.rc)
@@ -91,11 +96,61 @@ func (d *deletion) lookForTwins(ctx context.Context, place v1alpha1.ObservedIn) 
 	found, err := d.marked(ctx, d.rc, d.to.Client, place, mark, time.Time{})
 	outcome := d.outcomeOf(d.to, err)
 	if outcome.IsDone() {
-		left := twinsAmong(found, d.rc.ConnectionID())
-		if owed != nil && owed.ObservedIn != place {
-			left = append(left, "that may have been created at "+owed.URL)
+		var left []string
+		for _, id := range twinsAmong(found, d.rc.ConnectionID()) {
+			left = append(left, fmt.Sprintf("connection %s, which was created for this resource as well, stays in Reporter: delete it there", id))
 		}
-		d.records.update(d.rc.UID, func(r *record) { r.twins = left })
+		if owed := d.rc.Status.LooksOwed; owed != nil && owed.ObservedIn != place {
+			left = append(left, notLookedFor(owed))
+		}
+		d.records.update(d.rc.UID, func(r *record) { r.twins, r.hasLooked = left, true })
 	}
 	return outcome, nil
+}
+
+// lookForTwinsFirst is lookForTwins for a deletion that has no other business in Reporter. It returns true where it has to wait for that. Where its
+// endpoint is gone or cannot be used, it is told what was known.
+func (d *deletion) lookForTwinsFirst(ctx context.Context) (result ctrl.Result, waits bool, err error) {
+	if d.to.Client == nil {
+		return ctrl.Result{}, false, nil
+	}
+	ctx, release, queuedFor, held := d.admit(ctx, d.rc, d.to)
+	if held != nil {
+		result, err = d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, held), d.waited))
+		return result, true, err
+	}
+	if release == nil {
+		result, err = d.waitInQueue(ctx, queuedFor)
+		return result, true, err
+	}
+	defer release()
+	place, outcome := d.logIn(ctx, d.to)
+	if outcome.IsDone() {
+		outcome, err = d.lookForTwins(ctx, place)
+	}
+	if err == nil && !outcome.IsDone() {
+		result, err = d.block(ctx, decision.JudgeBlock(outcome, d.waited))
+		return result, true, err
+	}
+	return ctrl.Result{}, err != nil, err
+}
+
+// twinsLeft are the twins that a deletion leaves behind, as far as is known: one that retains the connection does not ask Reporter.
+func (r *Reconciler) twinsLeft(rc *v1alpha1.ReporterConnection) []string {
+	known := r.records.get(rc.UID)
+	if known.hasLooked || !rc.Describes() {
+		return known.twins
+	}
+	var left []string
+	if twins := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionDuplicateInReporter); twins != nil {
+		left = append(left, twins.Message)
+	}
+	if owed := rc.Status.LooksOwed; owed != nil {
+		left = append(left, notLookedFor(owed))
+	}
+	return left
+}
+
+func notLookedFor(owed *v1alpha1.CreationRecord) string {
+	return fmt.Sprintf("a connection that may have been created for this resource at %s was not looked for: if it is there, delete it there", owed.URL)
 }

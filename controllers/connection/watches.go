@@ -221,9 +221,9 @@ func (r *Reconciler) SecretEvents() handler.TypedFuncs[*corev1.Secret, reconcile
 
 func every(*v1alpha1.ReporterConnection) bool { return true }
 
-// unsettled says whether a connection waits for something: its deletion, or to be found.
+// unsettled says whether a connection waits for something: its deletion, to be found, or what somebody has asked for.
 func unsettled(rc *v1alpha1.ReporterConnection) bool {
-	return !rc.DeletionTimestamp.IsZero() || !decision.IsSettled(rc)
+	return !rc.DeletionTimestamp.IsZero() || !decision.IsSettled(rc) || rc.Describes() && isAskedFor(rc, v1alpha1.RequestedAtAnnotation)
 }
 
 // wake adds those of the connections listed that wait for what has happened.

@@ -5,9 +5,15 @@ package simulation
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -42,6 +48,9 @@ func (h *history) createDescribed(namespace string) string {
 	if h.chance(15) {
 		rc.Spec.DeletionPolicy = v1alpha1.DeletionPolicyRetain
 	}
+	if all := h.homeReporter().Connections(); len(all) > 0 && h.chance(15) {
+		rc.Spec.ConnectionID = all[h.draw(len(all))].ID
+	}
 	if h.chance(20) {
 		rc.Spec.AdoptionPolicy = v1alpha1.AdoptionPolicyByName
 	}
@@ -73,12 +82,23 @@ func (h *history) console() {
 		return
 	}
 	c := created[h.draw(len(created))]
-	switch h.draw(3) {
+	switch h.draw(6) {
 	case 0:
 		h.say("somebody deletes %s in Reporter: %s", c.ID, c.ConfigName)
 		h.homeReporter().Delete(c.ID)
 	case 1:
 		h.say("somebody changes %s in Reporter: %d", c.ID, h.byHand(http.MethodPatch, "/"+c.ID, `{"host":"mistaken.example.com"}`))
+	case 2:
+		h.say("somebody marks %s in Reporter: %d", c.ID, h.byHand(http.MethodPatch, "/"+c.ID, `{"metadata":{"reporterOperatorOwner":"another-cluster/ledger"}}`))
+	case 3, 4:
+		if end := h.endJob[c.ID]; end != nil {
+			h.say("the job on %s ends", c.ConfigName)
+			end()
+			delete(h.endJob, c.ID)
+			return
+		}
+		h.say("a job on %s starts", c.ConfigName)
+		h.endJob[c.ID] = h.homeReporter().StartTenantJob(c.Tenant, c.ConfigName)
 	default:
 		h.say("somebody clears the metadata of %s in Reporter: %d", c.ID, h.byHand(http.MethodPatch, "/"+c.ID, `{"metadata":{}}`))
 	}
@@ -146,7 +166,8 @@ func (h *history) judgeDescribed() {
 			h.fail("Convergence: %s has no status", key)
 		case ready.Status == metav1.ConditionTrue:
 			h.judgeKept(rc, marked[h.markOf(rc)+" "+rc.Spec.Connection.ConfigName])
-		case slices.Contains([]string{"Duplicate", "NameTaken", "ConnectionNotFound", "AbsenceUnverified", "CreationUnverified", "TakenOver", "EndpointNotFound", "SecretNotFound"}, ready.Reason):
+		case slices.Contains([]string{"Duplicate", "NameTaken", "ConnectionNotFound", "AbsenceUnverified", "CreationUnverified", "TakenOver", "EndpointNotFound", "SecretNotFound"}, ready.Reason),
+			ready.Reason == "InvalidConnection" && rc.Spec.ConnectionID != "": // it names one of another product
 			h.count("described, and at the end " + ready.Reason)
 		default:
 			h.fail("Convergence: %s says %s: %s", key, ready.Reason, ready.Message)
@@ -169,4 +190,67 @@ func (h *history) judgeKept(rc *v1alpha1.ReporterConnection, marked int) {
 		}
 	}
 	h.fail("Convergence: %s is Ready, and its connection %s is not there", key, idOf(rc))
+}
+
+// countDescribed counts what resources that describe their connections have said in a history, and which events there were of them.
+func (h *history) countDescribed() {
+	for _, versions := range h.api.versions[connectionKind] {
+		said := map[string]bool{}
+		for _, v := range versions {
+			if rc, is := v.object.(*v1alpha1.ReporterConnection); is && rc.Describes() {
+				if ready := apimeta.FindStatusCondition(rc.Status.Conditions, "Ready"); ready != nil {
+					said[ready.Reason] = true
+				}
+				if reachable := apimeta.FindStatusCondition(rc.Status.Conditions, "DatabaseReachable"); reachable != nil {
+					said["tested: "+reachable.Reason] = true
+				}
+			}
+		}
+		for what := range said {
+			h.count("described, and said " + what)
+		}
+	}
+}
+
+// TestDescribedHistories plays histories of described connections alone, and fails where they do not come to what they are played for.
+func TestDescribedHistories(t *testing.T) {
+	const theme = "described connections"
+	histories, total := uint64(200/share), map[string]int{}
+	var (
+		next atomic.Uint64
+		mu   sync.Mutex
+		all  sync.WaitGroup
+	)
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(func() {
+			for seed := next.Add(1); seed <= histories && !t.Failed(); seed = next.Add(1) {
+				h := &history{source: rand.New(rand.NewPCG(seed, 0)), themeName: theme}
+				synctest.Test(t, func(*testing.T) { h.play() })
+				h.countDescribed()
+				mu.Lock()
+				for what, n := range h.counts {
+					total[what] += n
+				}
+				mu.Unlock()
+				if h.failure != "" {
+					t.Errorf("seed %d: %s\n\nPlay it again: go test ./controllers/simulation -run '^TestSimulation$' -simulation.theme '%s' -simulation.seed %d -v", seed, h.failure, theme, seed)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if t.Failed() {
+		return
+	}
+	for _, what := range []string{"Available", "Creating", "Duplicate", "NameTaken", "TakenOver", "CreationUnverified", "ConnectionNotFound", "AbsenceUnverified",
+		"JobInProgress", "ReporterUnavailable", "tested: TestSucceeded"} {
+		if total["described, and said "+what] == 0 {
+			t.Errorf("in %d histories no resource came to say %s", histories, what)
+		}
+	}
+	for _, what := range []string{"Created", "Recreated", "Adopted", "Corrected", "Changed", "HandedOver", "NeverCreated", "Moved"} {
+		if total["event "+what] == 0 {
+			t.Errorf("in %d histories there was no event %s", histories, what)
+		}
+	}
 }

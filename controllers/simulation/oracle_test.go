@@ -611,6 +611,7 @@ func (h *history) unchangedSince(p *pass, kind string, object client.Object) boo
 // DELETE that was not sent. A process that leads no more, and whose patch got no answer, cannot know that it was another's that released the
 // resource: each counts by itself.
 func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, eventType, reason string) {
+	h.count("event " + reason)
 	if slices.Contains([]string{"Moved", "Created", "Recreated", "Adopted", "TakenBack", "Corrected", "Changed", "LeftBehind", "Duplicate"}, reason) {
 		return // it is no release
 	}

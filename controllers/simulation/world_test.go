@@ -85,6 +85,7 @@ type history struct {
 	restores int
 
 	auth      string // of the endpoints: none, bearer, login, or opaque where bearer tokens do not say which tenant they are for
+	themeName string // of a theme, in place of one that is drawn
 	theme     theme
 	reporters map[string]*simulatedReporter
 	manager   *reportertest.AccessManager
@@ -275,7 +276,7 @@ func (h *history) moveClient(client, tenant string) {
 func (h *history) enrich() {
 	h.api.stride = 64
 	h.theme = themes[h.draw(3*len(themes)-2)/3] // the last one is rare, as it takes long
-	if named := slices.IndexFunc(themes, func(t theme) bool { return t.name == *simulationTheme }); named >= 0 {
+	if named := slices.IndexFunc(themes, func(t theme) bool { return t.name == cmp.Or(h.themeName, *simulationTheme) }); named >= 0 {
 		h.theme = themes[named]
 	}
 	h.api.admission = h.api.admission && !h.theme.noAdmission
