@@ -77,10 +77,16 @@ func isConnectionPass(c *call) bool {
 // or while it waits. It ends when there is no such request any more.
 func atEachCall(t *testing.T, least int, do func(t *testing.T, h *history), happens func(t *testing.T, h *history, c *call), end func(t *testing.T, h *history)) {
 	t.Helper()
+	atEachCallWith(t, []int{}, least, do, happens, end)
+}
+
+// atEachCallWith is atEachCall in a world whose first choices are those of a tape.
+func atEachCallWith(t *testing.T, tape []int, least int, do func(t *testing.T, h *history), happens func(t *testing.T, h *history, c *call), end func(t *testing.T, h *history)) {
+	t.Helper()
 	for n := 0; n < 60; n++ {
 		var held *call
 		what := ""
-		scene(t, func(t *testing.T, h *history) {
+		sceneWith(t, tape, func(t *testing.T, h *history) {
 			calls, begun := 0, false
 			seen := map[*call]bool{}
 			h.hold = func(c *call) bool {
@@ -1071,6 +1077,280 @@ func TestHeirsBackAndForth(t *testing.T) {
 		expect(t, "DELETEs", h.deletionsOf(id), 0)
 		expect(t, "POSTs", h.creations(), 1)
 	})
+}
+
+// Promise: it is so in every world: with whatever tokens, without admission policies, where names are not unique, and for an heir that adopts.
+func TestHeirByNameInOtherWorlds(t *testing.T) {
+	for name, c := range map[string]struct {
+		tape  []int
+		begin func(h *history)
+		alter func(rc *v1alpha1.ReporterConnection)
+	}{
+		"logins":                 {withAccessManager, func(*history) {}, asItIs},
+		"opaque tokens":          {[]int{3}, func(*history) {}, asItIs},
+		"no admission":           {bearerNoAdmission, func(*history) {}, asItIs},
+		"multi-tenant":           {withBearerToken, func(h *history) { h.homeReporter().SetMultiTenant(true) }, asItIs},
+		"ByName":                 {withBearerToken, func(*history) {}, byName},
+		"ByName, another port":   {withBearerToken, func(*history) {}, func(rc *v1alpha1.ReporterConnection) { byName(rc); onPort(6432)(rc) }},
+		"a Reporter that is new": {withBearerToken, func(h *history) { h.homeReporter().SetProblemJSON(true) }, asItIs},
+		"clocks that differ": {withBearerToken, func(h *history) {
+			h.homeReporter().Now = func() time.Time { return time.Now().Add(-7 * time.Hour) }
+		}, asItIs},
+	} {
+		for how, happens := range map[string]func(h *history, c *call){
+			"a kill": func(h *history, _ *call) { h.kill(h.instances[0]); h.launch() },
+			"a lost answer": func(h *history, c *call) {
+				c.acted = true
+				c.value, c.err = c.act()
+				h.lose(c)
+			},
+			"late caches": func(h *history, _ *call) {
+				h.blind = connectionKind
+				h.hold = nil
+				h.wait(time.Minute)
+				h.blind = ""
+			},
+		} {
+			t.Run(name+", "+how, func(t *testing.T) {
+				var first, second client.ObjectKey
+				var id string
+				atEachCallWith(t, c.tape, 4, func(t *testing.T, h *history) {
+					c.begin(h)
+					first, second, id = h.renamed(t, c.alter)
+					h.delete(first)
+				}, func(_ *testing.T, h *history, c *call) { happens(h, c) }, func(t *testing.T, h *history) { h.expectHandedOver(t, first, second, id) })
+			})
+		}
+	}
+}
+
+// Promise: where policies hold nothing, an heir is held before it inherits, though the caches do not know it yet.
+func TestHeirThatIsNotHeldYet(t *testing.T) {
+	second := client.ObjectKey{Namespace: "a", Name: "second"}
+	var first client.ObjectKey
+	atEachCallWith(t, bearerNoAdmission, 2, func(_ *testing.T, h *history) {
+		first = h.describe("a", "first", "ledger-db")
+		h.wait(time.Hour)
+		h.delete(first)
+	}, func(_ *testing.T, h *history, _ *call) {
+		h.blind = connectionKind
+		h.described("a", "second", "ledger-db", asItIs)
+		h.hold = nil
+		h.wait(20 * time.Second)
+		h.blind = ""
+	}, func(t *testing.T, h *history) {
+		expect(t, "the first", h.reason(first), "gone")
+		h.expectOne(t, second, "ledger-db")
+	})
+}
+
+// Promise: a connection that cannot be looked at where the endpoint leads now is handed over with its place, or held; nothing is created elsewhere, and
+// nothing is lost.
+func TestHeirWhoseEndpointLeadsElsewhereBefore(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		first, second, id := h.renamed(t, asItIs)
+		h.changeEndpoint(defaultEndpointOfA, leadTo(otherHost))
+		h.delete(first)
+		h.wait(3 * time.Hour)
+		if h.reason(first) == "gone" {
+			expect(t, "the second", h.reason(second), "AbsenceUnverified")
+			expect(t, "the id", h.statusOf(second).ConnectionID, id)
+		} else {
+			expect(t, "the first", h.reason(first), "AbsenceUnverified")
+			expect(t, "the second", h.reason(second), "Duplicate")
+		}
+		expect(t, "POSTs elsewhere", len(h.sentTo(otherHost, http.MethodPost)), 0)
+		h.changeEndpoint(defaultEndpointOfA, leadTo(homeHost))
+		h.wait(time.Hour)
+		h.expectHandedOver(t, first, second, id)
+	})
+}
+
+// Promise: an heir takes nothing over that somebody else took meanwhile: nothing is changed until takeBack.
+func TestHeirOfWhatIsTakenOverMeanwhile(t *testing.T) {
+	for name, meanwhile := range map[string]func(t *testing.T, h *history, first, second client.ObjectKey, id string){
+		"between the hand-over and its first look": func(t *testing.T, h *history, first, second client.ObjectKey, id string) {
+			h.hold = func(c *call) bool {
+				return isConnectionPass(c) && c.http && c.pass.request.Name == second.Name && h.statusOf(second).ConnectionID != ""
+			}
+			h.delete(first)
+			h.wait(2 * time.Second)
+			h.mark(t, id, "another-cluster/ledger")
+			h.hold = nil
+		},
+		"between the look and the hand-over": func(t *testing.T, h *history, first, _ client.ObjectKey, id string) {
+			h.holdFirst(func(c *call) bool { return !c.http && c.write && c.pass != nil && c.pass.request.Name == first.Name })
+			h.delete(first)
+			h.wait(2 * time.Second)
+			h.mark(t, id, "another-cluster/ledger")
+			h.hold = nil
+		},
+		"while its endpoint leads elsewhere": func(t *testing.T, h *history, first, _ client.ObjectKey, id string) {
+			h.changeEndpoint(defaultEndpointOfA, leadTo(otherHost))
+			h.delete(first)
+			h.wait(time.Hour)
+			h.mark(t, id, "another-cluster/ledger")
+			h.changeEndpoint(defaultEndpointOfA, leadTo(homeHost))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scene(t, func(t *testing.T, h *history) {
+				first, second, id := h.renamed(t, onPort(6432))
+				meanwhile(t, h, first, second, id)
+				changes := h.changes()
+				h.wait(2 * time.Hour)
+				expect(t, "the first", h.reason(first), "gone")
+				expect(t, "the mark", h.find(id).Metadata["reporterOperatorOwner"], any("another-cluster/ledger"))
+				expect(t, "PATCHes", h.changes()-changes, 0)
+				expect(t, "the connection is alive", h.homeReporter().Alive(id), true)
+				if h.statusOf(second).ConnectionID == "" {
+					expect(t, "the second", h.reason(second), "NameTaken")
+				} else {
+					expect(t, "the second", h.reason(second), "TakenOver")
+				}
+				h.delete(second)
+				h.wait(20 * time.Minute)
+				expect(t, "the second", h.reason(second), "gone")
+				expect(t, "the connection is alive", h.homeReporter().Alive(id), true)
+			})
+		})
+	}
+}
+
+// Promise: a DELETE without an answer that is carried out after the connection was handed over costs the connection, and another is created: one in
+// the end, whatever it takes.
+func TestHeirAfterADeleteThatIsCarriedOutLate(t *testing.T) {
+	for _, late := range []time.Duration{15 * time.Second, time.Minute, 5 * time.Minute} {
+		for name, alter := range map[string]func(*v1alpha1.ReporterConnection){"": asItIs, ", retains": retainConnection} {
+			t.Run(late.String()+name, func(t *testing.T) {
+				scene(t, func(t *testing.T, h *history) {
+					first := h.describe("a", "first", "ledger-db")
+					h.wait(time.Hour)
+					isDelete := func(c *call) bool { return c.http && c.method == http.MethodDelete }
+					h.holdFirst(isDelete)
+					h.delete(first)
+					h.wait(time.Second)
+					orphan := h.waiting(t, isDelete)
+					second := h.described("a", "second", "ledger-db", alter)
+					h.wait(late)
+					orphan.acted = true // by whoever sent it, though nobody waits for the answer
+					h.homeReporter().Delete(h.named("ledger-db")[0].ID)
+					h.hold = nil
+					h.wait(3 * time.Hour)
+					expect(t, "the first", h.reason(first), "gone")
+					h.expectOne(t, second, "ledger-db")
+				})
+			})
+		}
+	}
+}
+
+// Promise: the mark of a name that comes back, before the heir could put its own there, makes nobody the owner of the heir's connection.
+func TestHeirAndTheFirstThatComesBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		held    bool // by a job, which keeps the heir's mark from being put there
+		deleted bool
+		late    bool
+	}{
+		"while a job runs, and it is deleted":              {held: true, deleted: true},
+		"while a job runs, and it is deleted, late caches": {held: true, deleted: true, late: true},
+		"at once": {}, "at once, and it is deleted": {deleted: true}, "at once, and it is deleted, late caches": {deleted: true, late: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scene(t, func(t *testing.T, h *history) {
+				first, second, id := h.renamed(t, asItIs)
+				end := func() {}
+				if c.held {
+					end = h.homeReporter().StartTenantJob("ours", "ledger-db")
+				}
+				h.delete(first)
+				h.wait(20 * time.Second)
+				expect(t, "the first", h.reason(first), "gone")
+				if c.late {
+					h.blind = connectionKind
+				}
+				h.describe("a", "first", "ledger-db")
+				if c.deleted {
+					h.delete(first)
+				}
+				h.wait(20 * time.Second)
+				h.blind = ""
+				h.wait(20 * time.Minute)
+				if c.deleted {
+					expect(t, "the first", h.reason(first), "gone")
+				} else {
+					expect(t, "the first", h.reason(first), "Duplicate")
+				}
+				expect(t, "DELETEs", h.deletionsOf(id), 0)
+				expect(t, "the id", h.statusOf(second).ConnectionID, id)
+				end()
+				h.wait(2 * time.Hour)
+				h.expectOne(t, second, "ledger-db")
+				expect(t, "the id", h.statusOf(second).ConnectionID, id)
+				if !c.deleted {
+					expect(t, "the first", h.reason(first), "Duplicate")
+					h.delete(first)
+					h.wait(20 * time.Minute)
+					expect(t, "the first", h.reason(first), "gone")
+				}
+				expect(t, "DELETEs", h.deletionsOf(id), 0)
+				expect(t, "POSTs", h.creations(), 1)
+				h.expectOne(t, second, "ledger-db")
+			})
+		})
+	}
+}
+
+// Promise: the same through kills, while the first that came back is deleted.
+func TestHeirAndTheFirstThatComesBackThroughKills(t *testing.T) {
+	var first, second client.ObjectKey
+	var id string
+	var end func()
+	atEachCall(t, 2, func(t *testing.T, h *history) {
+		first, second, id = h.renamed(t, asItIs)
+		end = h.homeReporter().StartTenantJob("ours", "ledger-db")
+		h.delete(first)
+		h.wait(20 * time.Second)
+		expect(t, "the first", h.reason(first), "gone")
+		h.describe("a", "first", "ledger-db")
+		h.wait(20 * time.Second)
+		h.delete(first)
+	}, func(_ *testing.T, h *history, _ *call) {
+		h.kill(h.instances[0])
+		h.launch()
+		h.hold = nil
+		h.wait(20 * time.Minute)
+		end()
+	}, func(t *testing.T, h *history) { h.expectHandedOver(t, first, second, id) })
+}
+
+// Promise: a deletion takes nothing over, and hands over nothing that was not taken: what is somebody else's stays as it is.
+func TestHeirOfWhatWasNotTakenOverYet(t *testing.T) {
+	for name, alter := range map[string]func(*v1alpha1.ReporterConnection){"Never": asItIs, "ByName": byName} {
+		t.Run(name, func(t *testing.T) {
+			scene(t, func(t *testing.T, h *history) {
+				id := h.createByHand(t, "ledger-db", "")
+				end := h.homeReporter().StartTenantJob("ours", "ledger-db")
+				first := h.described("a", "first", "ledger-db", byName)
+				h.wait(time.Minute)
+				expect(t, "the first", h.reason(first), "JobInProgress")
+				second := h.described("a", "second", "ledger-db", alter)
+				h.wait(time.Minute)
+				h.delete(first)
+				h.wait(20 * time.Minute)
+				expect(t, "the first", h.reason(first), "gone")
+				end()
+				h.wait(3 * time.Hour)
+				expect(t, "the connection is alive", h.homeReporter().Alive(id), true)
+				if name == "Never" {
+					expect(t, "the second", h.reason(second), "NameTaken")
+					expect(t, "the host", h.find(id).Host, "theirs.example.com")
+					return
+				}
+				h.expectOne(t, second, "ledger-db")
+			})
+		})
+	}
 }
 
 // Promise: in histories, no DELETE is sent while there is an heir by name that was there all through the time that the pass may have read in.

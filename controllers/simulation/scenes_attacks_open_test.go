@@ -113,3 +113,26 @@ func TestRotationOfWhatIsLabelledOtherwise(t *testing.T) {
 		expect(t, "it is Ready", h.isReady(key), true)
 	})
 }
+
+// OPEN: both say Duplicate, each because of the other, and nothing is kept as described any more: the heir because the mark is the first's, the first because
+// the heir has the id.
+// Promise: every live resource that describes ends with its connection, or another has it.
+func TestHeirAndTheFirstThatComesBackWhileAJobRuns(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		first, second, id := h.renamed(t, asItIs)
+		end := h.homeReporter().StartTenantJob("ours", "ledger-db")
+		h.delete(first)
+		h.wait(20 * time.Second)
+		expect(t, "the first", h.reason(first), "gone")
+		h.describe("a", "first", "ledger-db")
+		h.wait(20 * time.Minute)
+		end()
+		h.wait(3 * time.Hour)
+		h.expectOne(t, second, "ledger-db")
+		expect(t, "the id", h.statusOf(second).ConnectionID, id)
+		expect(t, "the first", h.reason(first), "Duplicate")
+		if t.Failed() {
+			t.Logf("the first: %s; the second: %s", h.message(first), h.message(second))
+		}
+	})
+}
