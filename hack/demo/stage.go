@@ -24,8 +24,8 @@ import (
 // hero is the ReporterConnection whose life is shown.
 const hero = "ledger"
 
-// connectionOf is what Reporter calls the connection of a resource.
-func connectionOf(resource string) string { return resource + "-db" }
+// heroConnection is what Reporter calls its connection.
+const heroConnection = hero + "-db"
 
 // Connections that are in Reporter before anything is described. The ids stay the same, so that two runs read alike.
 var (

@@ -101,7 +101,7 @@ byhand-db, which is in Reporter but described by no resource, is as it was.
 // describe has the connection created.
 func (s *stage) describe(ctx context.Context) error {
 	s.reporters["default"].SetDatabasePassword(host, firstPassword)
-	manifests := documents(s.endpointManifest("default"), secretManifest(hero), description(hero, connectionOf(hero)))
+	manifests := documents(s.endpointManifest("default"), secretManifest(hero), description(hero, heroConnection))
 	if err := s.kubectl(ctx, manifests, "apply", "-f", "-"); err != nil {
 		return err
 	}
@@ -174,8 +174,8 @@ func (s *stage) deleteDuringJob(ctx context.Context) error {
 }
 
 func (s *stage) startJob() {
-	s.timeline.note(hero, fmt.Sprintf("a job reads from %s for %.0f s", connectionOf(hero), job.Seconds()))
-	s.jobs.Start(connectionOf(hero), 0)
+	s.timeline.note(hero, fmt.Sprintf("a job reads from %s for %.0f s", heroConnection, job.Seconds()))
+	s.jobs.Start(heroConnection, 0)
 }
 
 // endJob shows what the resource says meanwhile, and ends the job when its time has come.
@@ -191,14 +191,14 @@ func (s *stage) endJob(ctx context.Context) error {
 		return err
 	}
 	s.timeline.note(hero, "the job ends")
-	s.jobs.End(connectionOf(hero))
+	s.jobs.End(heroConnection)
 	return nil
 }
 
 // connection is the described one as Reporter has it, or the zero value.
 func (s *stage) connection() reportertest.Connection {
 	for _, c := range s.reporters["default"].Connections() {
-		if c.ConfigName == connectionOf(hero) {
+		if c.ConfigName == heroConnection {
 			return c
 		}
 	}
