@@ -84,6 +84,7 @@ func WithJobs(reporter http.Handler, jobs *Jobs) http.Handler {
 type Exchange struct {
 	Method string
 	URI    string // path and query
+	Agent  string // the client, as it names itself
 	Answer string // the status and, of an error, its code, as in "409 FET-1021"
 	Title  string // of an error, as in "Job In Progress"
 	Took   time.Duration
@@ -96,7 +97,7 @@ func Watched(handler http.Handler, see func(Exchange)) http.Handler {
 		seen := &onlooker{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
 			answer, title := seen.answer()
-			see(Exchange{req.Method, req.URL.RequestURI(), answer, title, time.Since(start)})
+			see(Exchange{req.Method, req.URL.RequestURI(), req.UserAgent(), answer, title, time.Since(start)})
 		}()
 		handler.ServeHTTP(seen, req)
 	})
