@@ -103,7 +103,7 @@ const (
 	// ReasonNotApplied: Reporter has accepted a change and shows another value all the same. The message names the fields.
 	ReasonNotApplied = "NotApplied"
 
-	// ReasonHostNotAllowed: the annotation reporter.lerian.studio/hosts of a Secret does not list the described host, so what the Secret holds
+	// ReasonHostNotAllowed: an annotation of a Secret does not list the described host, or the endpoint, so what the Secret holds
 	// is not sent. Add the host there, or correct spec.connection.host.
 	ReasonHostNotAllowed = "HostNotAllowed"
 

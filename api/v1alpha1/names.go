@@ -24,6 +24,11 @@ const (
 	// it, any may be described.
 	HostsAnnotation = "reporter.lerian.studio/hosts"
 
+	// EndpointsAnnotation, on a Secret of a database, lists the ReporterEndpoints that its contents may be sent through, as namespace/name and
+	// separated by commas. Without it, that may be any of those that let the namespace in; if there is a HostsAnnotation, those of the Secret's
+	// own namespace alone.
+	EndpointsAnnotation = "reporter.lerian.studio/endpoints"
+
 	// TakeBackAnnotation, on each new value, has the operator take a connection back that somebody else has taken over.
 	TakeBackAnnotation = "reporter.lerian.studio/takeBack"
 

@@ -146,7 +146,8 @@ type ConnectionDescription struct {
 
 	// passwordSecretRef names the key of a Secret that holds the password. As all Secrets of databases, it is in the namespace of this
 	// resource and labelled reporter.lerian.studio/credentials=database, which allows the operator to read it and to send it to Reporter. Its
-	// annotation reporter.lerian.studio/hosts, if it has one, lists the hosts that it may be sent with.
+	// annotation reporter.lerian.studio/hosts, if it has one, lists the hosts that it may be sent with, and reporter.lerian.studio/endpoints the
+	// endpoints, as namespace/name.
 	// +required
 	PasswordSecretRef SecretKeyReference `json:"passwordSecretRef,omitzero"`
 

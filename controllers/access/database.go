@@ -42,7 +42,7 @@ func (a *Accessor) DatabaseCredentials(ctx context.Context, rc *v1alpha1.Reporte
 	credentials := DatabaseCredentials{UserName: described.UserName}
 	version, contents := sha256.New(), sha256.New()
 	read := func(name, key string) (string, error) {
-		secret, err := a.databaseSecret(ctx, client.ObjectKey{Namespace: rc.Namespace, Name: name}, key, described.Host)
+		secret, err := a.databaseSecret(ctx, rc, name, key)
 		if err != nil {
 			return "", err
 		}
@@ -90,8 +90,9 @@ func withoutNewline(text string) string {
 	return strings.TrimSuffix(text, "\n")
 }
 
-// databaseSecret reads a Secret that is labelled for databases and may be sent with a host. The field is what is needed of it.
-func (a *Accessor) databaseSecret(ctx context.Context, key client.ObjectKey, field, host string) (*corev1.Secret, error) {
+// databaseSecret reads a Secret that is labelled for databases and may be used for a resource. The field is what is needed of it.
+func (a *Accessor) databaseSecret(ctx context.Context, rc *v1alpha1.ReporterConnection, name, field string) (*corev1.Secret, error) {
+	key := client.ObjectKey{Namespace: rc.Namespace, Name: name}
 	var secret corev1.Secret
 	err := a.cached.Get(ctx, key, &secret)
 	switch {
@@ -107,7 +108,7 @@ func (a *Accessor) databaseSecret(ctx context.Context, key client.ObjectKey, fie
 	case err != nil:
 		return nil, fmt.Errorf("reading Secret %s: %w", key, err)
 	}
-	return &secret, checkHost(&secret, host)
+	return &secret, checkUse(&secret, rc)
 }
 
 // commandToCreate is how to create a Secret that has a field.
@@ -118,13 +119,30 @@ func commandToCreate(key client.ObjectKey, field string) string {
 	return fmt.Sprintf("kubectl create secret generic --namespace %s %s --from-literal=%s=…", key.Namespace, key.Name, field)
 }
 
-// checkHost returns an *ObstacleError where a Secret lists hosts, and not this one.
-func checkHost(secret client.Object, host string) error {
-	if hosts, listed := secret.GetAnnotations()[v1alpha1.HostsAnnotation]; listed && !listsHost(hosts, host) {
+// checkUse returns an *ObstacleError where a Secret lists hosts, and not the described one; or endpoints, and not the one that is named. A Secret that
+// lists hosts and no endpoints is for those of its own namespace: whoever may not read it could have it sent to a Reporter of his otherwise.
+func checkUse(secret client.Object, rc *v1alpha1.ReporterConnection) error {
+	hosts, isForHosts := secret.GetAnnotations()[v1alpha1.HostsAnnotation]
+	endpoints, isForEndpoints := secret.GetAnnotations()[v1alpha1.EndpointsAnnotation]
+	host, endpoint := rc.Spec.Connection.Host, rc.EndpointKey()
+	switch {
+	case isForHosts && !listsHost(hosts, host):
 		return obstacle(v1alpha1.ReasonHostNotAllowed, "The annotation %s of Secret %q does not list %q, so what the Secret holds is not sent with that host. "+
 			"Add it there, or correct spec.connection.host", v1alpha1.HostsAnnotation, secret.GetName(), host)
+	case isForEndpoints && !listsEndpoint(endpoints, endpoint):
+		return obstacle(v1alpha1.ReasonHostNotAllowed, "The annotation %s of Secret %q does not list %q, so what the Secret holds is not sent through that endpoint. "+
+			"Add it there, or correct spec.endpointRef", v1alpha1.EndpointsAnnotation, secret.GetName(), endpoint)
+	case isForHosts && !isForEndpoints && endpoint.Namespace != rc.Namespace:
+		return obstacle(v1alpha1.ReasonHostNotAllowed, "Secret %q has the annotation %s, so what it holds is sent through endpoints of its own namespace alone, unless it lists others. "+
+			"Run: kubectl annotate secret --namespace %s %s %s=%s", secret.GetName(), v1alpha1.HostsAnnotation, rc.Namespace, secret.GetName(), v1alpha1.EndpointsAnnotation, endpoint)
+	default:
+		return nil
 	}
-	return nil
+}
+
+// listsEndpoint says whether an endpoint is one of a list, as namespace/name, separated by commas.
+func listsEndpoint(endpoints string, endpoint client.ObjectKey) bool {
+	return slices.ContainsFunc(strings.Split(endpoints, ","), func(listed string) bool { return strings.TrimSpace(listed) == endpoint.String() })
 }
 
 // listsHost says whether a host is one of a list, separated by commas. Names are the same in any case, and with a dot behind them.
@@ -143,12 +161,12 @@ func (a *Accessor) Namespace(ctx context.Context, name string) (*metav1.PartialO
 }
 
 // ConfirmDatabaseSecrets returns an *ObstacleError where a Secret that a description names is not labelled for databases any more, or lists other
-// hosts, as the API server had it at a time or later.
+// hosts or endpoints, as the API server had it at a time or later.
 func (a *Accessor) ConfirmDatabaseSecrets(ctx context.Context, rc *v1alpha1.ReporterConnection, notBefore time.Time) error {
 	for _, name := range rc.DatabaseSecretNames() {
 		metadata, err := a.markedMetadata(ctx, a.liveSince(notBefore), client.ObjectKey{Namespace: rc.Namespace, Name: name}, v1alpha1.CredentialsOfDatabase)
 		if err == nil {
-			err = checkHost(metadata, rc.Spec.Connection.Host)
+			err = checkUse(metadata, rc)
 		}
 		if err != nil {
 			return err

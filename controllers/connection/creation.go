@@ -66,8 +66,11 @@ func (k *keeper) search(ctx context.Context) (decision.CreationVerdict, error) {
 	case decision.CreationDone:
 		k.rc.Status.Creation = nil
 		observe(k.rc, found[0], k.place)
-		k.announceCreated(ctx, found[0])
 		k.sayTwins(found)
+		if err := k.patch(ctx); err != nil { // another pass may have found it before
+			return verdict, err
+		}
+		k.announceCreated(ctx, found[0])
 	case decision.CreationLost:
 		k.rc.Status.Creation = nil
 		k.rc.Status.LooksOwed = &v1alpha1.CreationRecord{ObservedIn: record.ObservedIn, StartedAt: new(metav1.NewMicroTime(time.Now().Add(decision.OwedAfter)))}

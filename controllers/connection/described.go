@@ -320,6 +320,9 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 	if known := k.memories.get(k.rc.UID); known.refused.key == refusalKey(k.rc, credentials) {
 		return isNot(known.refused.block), nil
 	}
+	if wait := k.memories.get(k.rc.UID).changeAgain.Sub(k.began); wait > 0 && !isAskedFor(k.rc, v1alpha1.RequestedAtAnnotation) {
+		return decision.LiveVerdict{Block: decision.Block{RetryIn: max(wait, decision.MinDelay)}}, nil
+	}
 	change := differs.change
 	if sendsAll || differs.needsPassword {
 		change.Password = &credentials.Password
@@ -338,7 +341,7 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 	if err != nil {
 		return k.notChanged(shown, credentials, err), nil
 	}
-	k.announceChange(ctx, h, updated.ID, differs.fields, takeOver, isStale)
+	k.announceChange(ctx, h, updated.ID, differs.fields, takeOver, sendsAll)
 	k.rc.Status.ConnectionID, k.rc.Status.Sent, k.rc.Status.TakenOverBy = updated.ID, sentFor(described, credentials, updated.UpdatedAt), ""
 	observe(k.rc, updated, k.place)
 	handle(k.rc, v1alpha1.RequestedAtAnnotation, v1alpha1.TakeBackAnnotation)
@@ -365,7 +368,7 @@ func (k *keeper) kept() decision.LiveVerdict {
 // foundUnchanged notes that a look has found nothing to do: if it began late enough, a change that had no answer is not carried out any more.
 func (k *keeper) foundUnchanged() {
 	if known := k.memories.get(k.rc.UID); k.began.After(known.unanswered.Add(decision.LateBy)) {
-		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered = time.Time{} })
+		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered, known.unansweredSince = time.Time{}, time.Time{} })
 	}
 }
 
@@ -388,7 +391,7 @@ func (k *keeper) hasSent(credentials access.DatabaseCredentials) bool {
 // noteSent notes what Reporter was sent, and that it accepts the description.
 func (k *keeper) noteSent(credentials access.DatabaseCredentials) {
 	k.memories.update(k.rc.UID, func(known *memory) {
-		known.sent, known.refused = contentsOf(k.rc.Spec.Connection, credentials), refusal{}
+		known.sent, known.refused, known.changeAgain = contentsOf(k.rc.Spec.Connection, credentials), refusal{}, time.Time{}
 	})
 	apimeta.RemoveStatusCondition(&k.rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable) // it says nothing of what there is now
 }
@@ -412,7 +415,7 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 		k.noteRefusal(credentials, decision.JudgeBlock(outcome, k.look.Waited))
 	}
 	if reporter.MayHaveActed(err) {
-		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered = time.Now() })
+		k.memories.update(k.rc.UID, func(known *memory) { known.noteUnanswered(time.Now()) })
 	}
 	if decision.TraitsOf(outcome.Reason).Shared {
 		return k.judge(outcome)
@@ -421,7 +424,7 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 }
 
 // announceChange tells what was changed, by fields and never by values.
-func (k *keeper) announceChange(ctx context.Context, h decision.Holding, id string, fields []string, takeOver, isStale bool) {
+func (k *keeper) announceChange(ctx context.Context, h decision.Holding, id string, fields []string, takeOver, sendsAll bool) {
 	reason, note := eventChanged, "connection %s is changed as described: %s"
 	switch {
 	case takeOver && h.TakeBack:
@@ -431,7 +434,7 @@ func (k *keeper) announceChange(ctx context.Context, h decision.Holding, id stri
 	case k.look.Settled && len(fields) > 0:
 		reason, note = eventCorrected, "connection %s was not as described any more: %s"
 	}
-	if takeOver || isStale {
+	if sendsAll {
 		fields = append(slices.Clone(fields), "credentials")
 	}
 	if len(fields) == 0 {

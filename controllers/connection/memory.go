@@ -22,6 +22,8 @@ type memory struct {
 	requested, learned time.Time
 	// unanswered is when a change was last sent that had no answer, zero if there is none that Reporter may still carry out.
 	unanswered time.Time
+	// unansweredSince is when the first of such changes was sent that no answer came to, and changeAgain, when the next may be.
+	unansweredSince, changeAgain time.Time
 	// sent stands for the contents of the Secrets that were last sent.
 	sent [sha256.Size]byte
 	// tested is what Reporter has answered to a test, and of which state of the connection, by status.sent.
@@ -53,6 +55,15 @@ func (m *memory) since() time.Time {
 		return m.requested
 	}
 	return m.learned
+}
+
+// noteUnanswered notes that a change had no answer. Until the next, it takes an eighth of the time for which none had one.
+func (m *memory) noteUnanswered(now time.Time) {
+	m.unanswered = now
+	if m.unansweredSince.IsZero() {
+		m.unansweredSince = now
+	}
+	m.changeAgain = now.Add(max(lateChangeDelay, decision.Proportional(now.Sub(m.unansweredSince))))
 }
 
 // isYoung says whether this process has asked for the connection so recently that a Reporter may not show it yet.

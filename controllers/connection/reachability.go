@@ -64,6 +64,11 @@ func (k *keeper) write(ctx context.Context, verdict decision.LiveVerdict) error 
 	setCondition(k.rc, v1alpha1.ConditionReady, verdict.Status, verdict.Block)
 	setStalled(k.rc)
 	k.rc.Status.ObservedGeneration = k.rc.Generation
+	return k.patch(ctx)
+}
+
+// patch writes the status, if it says anything new.
+func (k *keeper) patch(ctx context.Context) error {
 	if equality.Semantic.DeepEqual(k.base.Status, k.rc.Status) {
 		return nil
 	}

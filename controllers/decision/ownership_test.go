@@ -182,7 +182,7 @@ func TestJudgeDeletionOfWhatIsLeft(t *testing.T) {
 func TestIsHeir(t *testing.T) {
 	resource := func(uid types.UID) *v1alpha1.ReporterConnection {
 		return &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "a", UID: uid}, Spec: v1alpha1.ReporterConnectionSpec{
-			EndpointRef: v1alpha1.EndpointReference{Name: "default"}, Connection: &v1alpha1.ConnectionDescription{ConfigName: "ledger-db", ProductName: "ledger"}}}
+			EndpointRef: v1alpha1.EndpointReference{Namespace: "shared", Name: "default"}, Connection: &v1alpha1.ConnectionDescription{ConfigName: "ledger-db", ProductName: "ledger"}}}
 	}
 	tests := map[string]struct {
 		alter func(heir, of *v1alpha1.ReporterConnection)
