@@ -312,7 +312,20 @@ func (d *deletion) lookBefore(ctx context.Context, place v1alpha1.ObservedIn) (d
 	}
 	sibling, is := h.IsOthers()
 	observe(d.rc, shown, place)
-	return outcome, leftTo{is, sibling}, nil
+	if sibling != "" {
+		is, err = d.isHeldBy(ctx, sibling, shown.ID, h.Owner)
+	}
+	return outcome, leftTo{is, sibling}, err
+}
+
+// isHeldBy says whether another resource of the namespace certainly goes on with a connection, be it to delete it in its turn.
+func (d *deletion) isHeldBy(ctx context.Context, sibling, id string, owner decision.Owner) (bool, error) {
+	var live v1alpha1.ReporterConnection
+	if err := d.Live.Get(ctx, client.ObjectKey{Namespace: d.rc.Namespace, Name: sibling}, &live); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	isStaying := live.DeletionTimestamp.IsZero() || controllerutil.ContainsFinalizer(&live, v1alpha1.ConnectionFinalizer)
+	return isStaying && live.Describes() && (live.ConnectionID() == id || owner == decision.OwnedBySibling), nil
 }
 
 // leaveToOther releases a resource whose connection is somebody else's.

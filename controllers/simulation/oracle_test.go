@@ -447,6 +447,9 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 			h.warningsOwed[rc.UID] = p
 		}
 	}
+	if rc.Spec.Connection != nil && w.isHeldBySibling(rc) {
+		may("HandedOver", "a sibling that goes too has it")
+	}
 	if rc.Spec.Connection != nil && h.isMarkedByAnother(rc) {
 		may("HandedOver", "its connection is another's by its mark")
 	}
@@ -516,6 +519,20 @@ func (w window) isInherited(rc *v1alpha1.ReporterConnection) bool {
 			return is && claim.UID != rc.UID && isClaim(claim, claim.UID, idOf(rc)) &&
 				(claim.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain || controllerutil.ContainsFinalizer(claim, v1alpha1.ConnectionFinalizer)) &&
 				(claim.Namespace == rc.Namespace || w.mayInherit(claim, rc))
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// isHeldBySibling says whether another resource of the namespace, which goes as well, had the connection and was held for it.
+func (w window) isHeldBySibling(rc *v1alpha1.ReporterConnection) bool {
+	for key := range w.h.api.versions[connectionKind] {
+		if key.Namespace == rc.Namespace && slices.ContainsFunc(w.states(connectionKind, key), func(object client.Object) bool {
+			sibling, is := object.(*v1alpha1.ReporterConnection)
+			return is && sibling.UID != rc.UID && sibling.Describes() && idOf(sibling) == idOf(rc) && sibling.Status.Sent != "" &&
+				controllerutil.ContainsFinalizer(sibling, v1alpha1.ConnectionFinalizer)
 		}) {
 			return true
 		}
