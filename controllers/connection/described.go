@@ -319,6 +319,7 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 }
 
 func (k *keeper) announceChange(h decision.Holding, differs difference, takeOver bool) {
+	connectionsChanged.Inc()
 	id := k.rc.ConnectionID()
 	switch {
 	case takeOver && h.TakeBack:
