@@ -50,7 +50,8 @@ var _ = Describe("The manifests", func() {
 		Expect([]string{binding.Spec.ParamRef.Namespace, binding.Spec.ParamRef.Name}).To(Equal([]string{account.Namespace, account.Name}), "whom it restrains")
 
 		policy, monitor := find[networkingv1.NetworkPolicy](objects, "NetworkPolicy"), find[metav1.PartialObjectMetadata](objects, "ServiceMonitor")
-		Expect([]string{policy.Namespace, monitor.Namespace}).To(HaveEach(namespace))
+		rule := find[metav1.PartialObjectMetadata](objects, "PrometheusRule")
+		Expect([]string{policy.Namespace, monitor.Namespace, rule.Namespace}).To(HaveEach(namespace))
 		Expect(policy.Spec.PodSelector.MatchLabels).To(Equal(deployment.Spec.Template.Labels))
 	},
 		Entry("as they are", "", "reporter-operator-system", "reporter-operator-"),
