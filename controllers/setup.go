@@ -173,7 +173,10 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options, clock *kube.C
 			case <-ctx.Done():
 			}
 		},
-		Pool:  &reporter.Pool{Network: options.Network, Exchanged: requests.Count},
+		Pool: &reporter.Pool{Network: options.Network, Exchanged: func(ctx context.Context, e reporter.Exchange) {
+			requests.Count(e)
+			access.LogExchange(ctx, e)
+		}},
 		Abort: abort, ServerTime: clock.Now, Random: rand.Float64,
 	}
 	if err := mgr.Add(&metrics.State{Cache: mgr.GetCache(), Outages: env.Pool.Outages, Requests: requests}); err != nil {

@@ -14,6 +14,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
@@ -433,6 +434,7 @@ func (d *deletion) block(ctx context.Context, block decision.Block) (ctrl.Result
 		d.records.update(d.rc.UID, func(r *record) { r.unverified(time.Now()) })
 	}
 	setBlocked(d.rc, block)
+	log.FromContext(ctx).V(1).Info("Deletion waits", "connectionID", d.rc.ConnectionID(), "reason", block.Reason, "retryIn", retryIn.String())
 	if block.Reason == v1alpha1.ReasonDeletionDelayed {
 		return d.patchStatus(ctx, d.base, d.rc, retryIn) // not before it is due
 	}

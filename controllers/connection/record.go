@@ -241,7 +241,8 @@ func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnec
 	if left == nil {
 		return
 	}
-	logger := log.FromContext(ctx).WithValues("namespace", rc.Namespace, "name", rc.Name, "connectionID", rc.ConnectionID(), "configName", rc.ConfigName())
+	logger := log.FromContext(ctx).WithValues("namespace", rc.Namespace, "name", rc.Name, "connectionID", rc.ConnectionID(), "configName", rc.ConfigName(),
+		"endpoint", rc.EndpointKey().String(), "waited", rounded(sinceDeletion(rc)))
 	if left.cause == "" {
 		connectionsDeleted.Inc()
 		logger.Info("Deleted connection in Reporter")

@@ -5,7 +5,6 @@
 package metrics
 
 import (
-	"context"
 	"strings"
 	"sync"
 
@@ -45,7 +44,7 @@ func NewRequests() *Requests {
 }
 
 // Count counts a request that was sent for an endpoint.
-func (r *Requests) Count(_ context.Context, e reporter.Exchange) {
+func (r *Requests) Count(e reporter.Exchange) {
 	endpoint := keyOf(e.User)
 	r.endpoints.Store(endpoint, nil)
 	r.total.WithLabelValues(endpoint.Namespace, endpoint.Name, e.Operation, e.Outcome).Inc()

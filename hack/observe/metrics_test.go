@@ -40,7 +40,7 @@ func (cache) List(_ context.Context, list client.ObjectList, _ ...client.ListOpt
 // The metrics of the operator follow Prometheus' conventions, as `promtool check metrics` has them.
 func TestMetricsFollowTheConventions(t *testing.T) {
 	requests := metrics.NewRequests()
-	requests.Count(t.Context(), reporter.Exchange{User: "billing/default", Operation: reporter.OperationGet, Outcome: reporter.OutcomeOK})
+	requests.Count(reporter.Exchange{User: "billing/default", Operation: reporter.OperationGet, Outcome: reporter.OutcomeOK})
 	own := prometheus.NewPedanticRegistry()
 	own.MustRegister(&metrics.State{Cache: cache{}, Outages: func() map[string]bool { return map[string]bool{"billing/default": false} }, Requests: requests})
 	families, err := prometheus.Gatherers{own, crmetrics.Registry}.Gather()

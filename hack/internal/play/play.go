@@ -87,6 +87,8 @@ type Exchange struct {
 	Answer string // the status and, of an error, its code, as in "409 FET-1021"
 	Title  string // of an error, as in "Job In Progress"
 	Took   time.Duration
+	// RequestID is what the client sent as X-Request-Id.
+	RequestID string
 }
 
 // Watched calls see for each request when it ends, before its response is sent, unless that is long.
@@ -96,7 +98,7 @@ func Watched(handler http.Handler, see func(Exchange)) http.Handler {
 		seen := &onlooker{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
 			answer, title := seen.answer()
-			see(Exchange{req.Method, req.URL.RequestURI(), answer, title, time.Since(start)})
+			see(Exchange{req.Method, req.URL.RequestURI(), answer, title, time.Since(start), req.Header.Get("X-Request-Id")})
 		}()
 		handler.ServeHTTP(seen, req)
 	})
