@@ -85,10 +85,19 @@ func (s *settings) bind(flags *flag.FlagSet) {
 		return nil
 	}))
 	s.log.StacktraceLevel = zapcore.PanicLevel // an error of the API server is no reason for a stack trace
+	s.log.EncoderConfigOptions = []zap.EncoderConfigOption{nameLevels}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		s.log.NewEncoder = readable
 	}
 	s.log.BindFlags(flags)
+}
+
+// nameLevels has all verbosities called debug, as zap has names for the first one alone.
+func nameLevels(config *zapcore.EncoderConfig) {
+	encode := config.EncodeLevel
+	config.EncodeLevel = func(level zapcore.Level, encoder zapcore.PrimitiveArrayEncoder) {
+		encode(max(level, zapcore.DebugLevel), encoder)
+	}
 }
 
 // readable is how logs look in a terminal. Elsewhere they are JSON.

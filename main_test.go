@@ -75,7 +75,7 @@ func TestLogsAreJSON(t *testing.T) {
 	var s settings
 	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
 	s.bind(flags)
-	if err := flags.Parse([]string{"--zap-log-level=1"}); err != nil {
+	if err := flags.Parse([]string{"--zap-log-level=2"}); err != nil {
 		t.Fatal(err)
 	}
 	var logged strings.Builder
@@ -83,15 +83,16 @@ func TestLogsAreJSON(t *testing.T) {
 	logger.Info("Status changed", "reason", "JobInProgress")
 	logger.V(1).Info("Deletion waits")
 	logger.V(2).Info("Request to Reporter")
+	logger.V(3).Info("More than anybody asked for")
 	var messages []string
 	for line := range strings.Lines(logged.String()) {
-		var entry struct{ Msg, Ts string }
+		var entry struct{ Level, Msg, Ts string }
 		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Ts == "" {
 			t.Errorf("%s is no JSON with a time: %v", line, err)
 		}
-		messages = append(messages, entry.Msg)
+		messages = append(messages, entry.Level+": "+entry.Msg)
 	}
-	if want := []string{"Status changed", "Deletion waits"}; !slices.Equal(messages, want) {
+	if want := []string{"info: Status changed", "debug: Deletion waits", "debug: Request to Reporter"}; !slices.Equal(messages, want) {
 		t.Errorf("logged is %q, not %q", messages, want)
 	}
 }

@@ -59,11 +59,12 @@ func known(t *testing.T) map[string][]string {
 func values(t *testing.T) map[string][]string {
 	t.Helper()
 	return map[string][]string{
-		"operation": reporter.Operations,
-		"outcome":   reporter.Outcomes(),
-		"reason":    append(constantsOf(t, "../../api/v1alpha1/condition_types.go", "Reason"), "Unknown"),
-		"cause":     append(constantsOf(t, "../../controllers/connection/record.go", "cause"), constantsOf(t, "../../controllers/connection/described.go", "eventLost")...),
-		"name":      {"reporter-operator.reporter.lerian.studio", "reporterconnection", "reporterendpoint"},
+		"operation":  reporter.Operations,
+		"outcome":    reporter.Outcomes(),
+		"reason":     append(constantsOf(t, "../../api/v1alpha1/condition_types.go", "Reason"), "Unknown"),
+		"cause":      append(constantsOf(t, "../../controllers/connection/record.go", "cause"), constantsOf(t, "../../controllers/connection/described.go", "eventLost")...),
+		"controller": {"reporterconnection", "reporterendpoint", "reporterendpoint-protection", "secret-protection", "rolebinding-protection"},
+		"name":       {"reporter-operator.reporter.lerian.studio", "reporterconnection", "reporterendpoint"},
 	}
 }
 
@@ -151,8 +152,8 @@ func (c *checker) checkMatcher(metric string, has []string, matcher *labels.Matc
 	if !slices.Contains(has, matcher.Name) {
 		complain("%s has no label %s", metric, matcher.Name)
 	}
-	isClosed := len(c.values[matcher.Name]) > 0 && (strings.HasPrefix(metric, "reporter_operator_") || matcher.Name == "name")
-	if !isClosed || strings.ContainsAny(matcher.Value, "$.*") && matcher.Name != "name" {
+	isOurs := strings.HasPrefix(metric, "reporter_operator_") || matcher.Name == "name" || matcher.Name == "controller"
+	if len(c.values[matcher.Name]) == 0 || !isOurs || strings.Contains(matcher.Value, "$") {
 		return
 	}
 	for value := range strings.SplitSeq(matcher.Value, "|") {
