@@ -86,8 +86,11 @@ func TestLogsAreJSON(t *testing.T) {
 	logger.V(3).Info("More than anybody asked for")
 	var messages []string
 	for line := range strings.Lines(logged.String()) {
-		var entry struct{ Level, Msg, Ts string }
-		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Ts == "" {
+		var entry struct {
+			Level, Msg string
+			Time       string `json:"ts"`
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Time == "" {
 			t.Errorf("%s is no JSON with a time: %v", line, err)
 		}
 		messages = append(messages, entry.Level+": "+entry.Msg)

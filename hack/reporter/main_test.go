@@ -173,7 +173,7 @@ func TestRequestsAreLoggedWithTheirIDs(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		req.Header.Set("X-Request-Id", "29cb3859-8bc4-4dbc-9dd2-007656151bb0")
+		req.Header.Set("X-Request-ID", "29cb3859-8bc4-4dbc-9dd2-007656151bb0")
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Error(err)

@@ -138,7 +138,7 @@ func TestWhatWasNotSentIsNotTold(t *testing.T) {
 	const asking = 300 * time.Millisecond
 	r.StartJob("ledger-db")
 	asked := time.Now()
-	if err := client.Delete(t.Context(), ledgerID, func(ctx context.Context, _ reporter.Tenant) error {
+	if err := client.Delete(t.Context(), ledgerID, func(context.Context, reporter.Tenant) error {
 		<-time.After(asking)
 		return nil
 	}); !reporter.IsJobInProgress(err) {
@@ -174,7 +174,7 @@ func TestRequestsHaveIDs(t *testing.T) {
 		t.Fatalf("%d requests, told of %d", len(got), len(told.all))
 	}
 	for i, request := range got {
-		if id := request.Header.Get("X-Request-Id"); id == "" || id != told.all[i].RequestID {
+		if id := request.Header.Get("X-Request-ID"); id == "" || id != told.all[i].RequestID {
 			t.Errorf("request %d has the id %q, and is told of as %q", i, id, told.all[i].RequestID)
 		}
 	}

@@ -29,7 +29,7 @@ const (
 	maxText = 256
 
 	// requestIDHeader has an id of its own for each request, for the logs of both sides.
-	requestIDHeader = "X-Request-Id"
+	requestIDHeader = "X-Request-ID"
 )
 
 // transport sends requests to one base URL and reads the answers, within what the server allows. It follows no redirects: those

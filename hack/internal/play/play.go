@@ -98,7 +98,7 @@ func Watched(handler http.Handler, see func(Exchange)) http.Handler {
 		seen := &onlooker{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
 			answer, title := seen.answer()
-			see(Exchange{req.Method, req.URL.RequestURI(), answer, title, time.Since(start), req.Header.Get("X-Request-Id")})
+			see(Exchange{req.Method, req.URL.RequestURI(), answer, title, time.Since(start), req.Header.Get("X-Request-ID")})
 		}()
 		handler.ServeHTTP(seen, req)
 	})
