@@ -222,6 +222,7 @@ func (k *keeper) recordCreated(ctx context.Context, created *reporter.Connection
 }
 
 func (k *keeper) announceCreated(ctx context.Context, created *reporter.Connection) {
+	connectionsCreated.Inc()
 	reason := eventCreated
 	if k.anew {
 		reason = eventRecreated

@@ -16,6 +16,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
@@ -475,6 +476,7 @@ func (d *deletion) block(ctx context.Context, block decision.Block) (ctrl.Result
 		d.records.update(d.rc.UID, func(r *record) { r.unverified(time.Now()) })
 	}
 	setBlocked(d.rc, block)
+	log.FromContext(ctx).V(1).Info("Deletion waits", "connectionID", d.rc.ConnectionID(), "reason", block.Reason, "retryIn", retryIn.String())
 	if block.Reason == v1alpha1.ReasonDeletionDelayed {
 		return d.patchStatus(ctx, d.base, d.rc, retryIn) // not before it is due
 	}

@@ -426,6 +426,7 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 // announceChange tells what was changed, by fields and never by values.
 func (k *keeper) announceChange(ctx context.Context, h decision.Holding, id string, fields []string, takeOver, sendsAll bool) {
 	reason, note := eventChanged, "connection %s is changed as described: %s"
+	connectionsChanged.Inc()
 	switch {
 	case takeOver && h.TakeBack:
 		reason, note = eventTakenBack, "connection %s is taken back: %s"

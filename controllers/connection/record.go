@@ -250,7 +250,8 @@ func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnec
 	if left == nil {
 		return
 	}
-	logger := log.FromContext(ctx).WithValues("namespace", rc.Namespace, "name", rc.Name, "connectionID", rc.ConnectionID(), "configName", rc.ConfigName())
+	logger := log.FromContext(ctx).WithValues("namespace", rc.Namespace, "name", rc.Name, "connectionID", rc.ConnectionID(), "configName", rc.ConfigName(),
+		"endpoint", rc.EndpointKey().String(), "waited", rounded(sinceDeletion(rc)))
 	for _, twin := range left.twins {
 		connectionsLeftBehind.WithLabelValues(eventLost).Inc()
 		r.Events.Eventf(rc, nil, corev1.EventTypeWarning, eventLost, "Delete", "%s", twin)

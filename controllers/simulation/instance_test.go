@@ -106,6 +106,7 @@ func newInstance(h *history, name string) *instance {
 			}
 		},
 		GoOn:       i.goOn,
+		Pool:       &reporter.Pool{Network: reporter.Network{InPlace: network{i}, GoOn: i.goOn}},
 		ServerTime: func() time.Time { return time.Now().Add(-time.Second) }, // it may be that far behind
 		Abort: func(reason error) {
 			h.mu.Lock()
@@ -113,7 +114,7 @@ func newInstance(h *history, name string) *instance {
 			i.aborted = reason
 		},
 	}
-	options := controllers.Options{MaxConcurrentReconciles: 8, CheckInterval: time.Hour, Network: reporter.Network{InPlace: network{i}, GoOn: i.goOn}}
+	options := controllers.Options{MaxConcurrentReconciles: 8, CheckInterval: time.Hour}
 	for _, wired := range controllers.New(env, options) {
 		c := &simulatedController{Controller: wired, i: i, untold: map[string][]func(){}, queue: newSimulatedQueue(h, wired.RateLimiter)}
 		if wired.OnQueue != nil {

@@ -62,7 +62,7 @@ var _ = Describe("The manifests", func() {
 	})
 
 	DescribeTable("fit together with their components", func(ctx context.Context, more, namespace, prefix string) {
-		objects := kustomized(ctx, "resources: [../../config/default]\ncomponents: [../../config/prometheus, ../../config/network-policy]\n"+more)
+		objects := kustomized(ctx, "resources: [../../config/default]\ncomponents: [../../config/prometheus, ../../config/grafana, ../../config/network-policy]\n"+more)
 		account := find[corev1.ServiceAccount](objects, "ServiceAccount")
 		Expect([]string{account.Namespace, account.Name}).To(Equal([]string{namespace, prefix + "controller-manager"}))
 		deployment := find[appsv1.Deployment](objects, "Deployment")
@@ -73,7 +73,9 @@ var _ = Describe("The manifests", func() {
 		Expect([]string{binding.Spec.ParamRef.Namespace, binding.Spec.ParamRef.Name}).To(Equal([]string{account.Namespace, account.Name}), "whom it restrains")
 
 		policy, monitor := find[networkingv1.NetworkPolicy](objects, "NetworkPolicy"), find[metav1.PartialObjectMetadata](objects, "ServiceMonitor")
-		Expect([]string{policy.Namespace, monitor.Namespace}).To(HaveEach(namespace))
+		rule, dashboard := find[metav1.PartialObjectMetadata](objects, "PrometheusRule"), find[corev1.ConfigMap](objects, "ConfigMap", prefix+"dashboard")
+		Expect([]string{policy.Namespace, monitor.Namespace, rule.Namespace, dashboard.Namespace}).To(HaveEach(namespace))
+		Expect(dashboard.Labels).To(HaveKeyWithValue("grafana_dashboard", "1"))
 		Expect(policy.Spec.PodSelector.MatchLabels).To(Equal(deployment.Spec.Template.Labels))
 	},
 		Entry("as they are", "", "reporter-operator-system", "reporter-operator-"),

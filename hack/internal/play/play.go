@@ -88,6 +88,8 @@ type Exchange struct {
 	Answer string // the status and, of an error, its code, as in "409 FET-1021"
 	Title  string // of an error, as in "Job In Progress"
 	Took   time.Duration
+	// RequestID is what the client sent as X-Request-Id.
+	RequestID string
 }
 
 // Watched calls see for each request when it ends, before its response is sent, unless that is long.
@@ -97,7 +99,7 @@ func Watched(handler http.Handler, see func(Exchange)) http.Handler {
 		seen := &onlooker{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
 			answer, title := seen.answer()
-			see(Exchange{req.Method, req.URL.RequestURI(), req.UserAgent(), answer, title, time.Since(start)})
+			see(Exchange{req.Method, req.URL.RequestURI(), req.UserAgent(), answer, title, time.Since(start), req.Header.Get("X-Request-ID")})
 		}()
 		handler.ServeHTTP(seen, req)
 	})
