@@ -136,3 +136,18 @@ func TestHeirAndTheFirstThatComesBackWhileAJobRuns(t *testing.T) {
 		}
 	})
 }
+
+// OPEN: both say Duplicate, each because of the other, until one is deleted: the first because the mark is the second's, the second because the first has
+// the id.
+// Promise: every live resource that describes ends with its connection, or another has it, after a restore of the API server too.
+func TestHeirAfterTheAPIServerIsRestoredToBeforeTheDeletion(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		first, second, id := h.restoredAfterTheHandOver(t, func(client.ObjectKey) {})
+		expect(t, "the second", h.reason(second), "Duplicate")
+		h.expectOne(t, first, "ledger-db")
+		expect(t, "the id", h.statusOf(first).ConnectionID, id)
+		if t.Failed() {
+			t.Logf("the first: %s; the second: %s", h.message(first), h.message(second))
+		}
+	})
+}
