@@ -82,7 +82,7 @@ func atEachCall(t *testing.T, least int, do func(t *testing.T, h *history), happ
 // atEachCallWith is atEachCall in a world whose first choices are those of a tape.
 func atEachCallWith(t *testing.T, tape []int, least int, do func(t *testing.T, h *history), happens func(t *testing.T, h *history, c *call), end func(t *testing.T, h *history)) {
 	t.Helper()
-	for n := 0; n < 60; n++ {
+	for n := range 60 {
 		var held *call
 		what := ""
 		sceneWith(t, tape, func(t *testing.T, h *history) {
@@ -220,7 +220,7 @@ func TestHeirByNameThroughMisfortunes(t *testing.T) {
 
 // Promise: the same, where the operator is killed twice.
 func TestHeirByNameThroughTwoKills(t *testing.T) {
-	for before := 0; before < 12; before++ {
+	for before := range 12 {
 		t.Run(fmt.Sprint(before), func(t *testing.T) {
 			var first, second client.ObjectKey
 			var id string
@@ -259,7 +259,7 @@ func TestHeirThatChangesWhileItInherits(t *testing.T) {
 		do  func(h *history)
 		end func(t *testing.T, h *history, first client.ObjectKey, id string)
 	}{
-		"it is deleted too": {func(h *history) { h.delete(secondKey) }, func(t *testing.T, h *history, first client.ObjectKey, id string) {
+		"it is deleted too": {func(h *history) { h.delete(secondKey) }, func(t *testing.T, h *history, first client.ObjectKey, _ string) {
 			expect(t, "the first", h.reason(first), "gone")
 			expect(t, "the second", h.reason(secondKey), "gone")
 			expect(t, "connections", len(h.named("ledger-db")), 0)
@@ -385,7 +385,7 @@ func TestHeirThatComesWhileTheFirstIsDeleted(t *testing.T) {
 			var first client.ObjectKey
 			var id string
 			isSent, isRead := false, false
-			atEachCall(t, 2, func(t *testing.T, h *history) {
+			atEachCall(t, 2, func(_ *testing.T, h *history) {
 				first = h.describe("a", "first", "ledger-db")
 				h.wait(time.Hour)
 				id = h.statusOf(first).ConnectionID
@@ -463,12 +463,12 @@ func TestHeirThatComesAtTheVeryMomentTheJobEnds(t *testing.T) {
 		h.wait(30 * time.Minute)
 		h.blind = ""
 		h.wait(30 * time.Minute)
-		h.expectHandedOver2(t, first, second, id)
+		h.expectHandedOverAtLast(t, first, second, id)
 	})
 }
 
-// expectHandedOver2 is expectHandedOver where DELETEs were sent before there was an heir.
-func (h *history) expectHandedOver2(t *testing.T, first, second client.ObjectKey, id string) {
+// expectHandedOverAtLast is expectHandedOver where DELETEs were sent before there was an heir.
+func (h *history) expectHandedOverAtLast(t *testing.T, first, second client.ObjectKey, id string) {
 	t.Helper()
 	expect(t, "the first", h.reason(first), "gone")
 	h.expectOne(t, second, "ledger-db")
