@@ -667,7 +667,7 @@ func (h *history) judgeTrails() {
 }
 
 // leadsNowhere says whether a deleted resource waits for a person also when all else is right: its endpoint is gone for good, or
-// its connection was seen where nothing leads any more.
+// its connection was seen, or may have been created, where nothing leads any more.
 func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
 	if rc.DeletionTimestamp.IsZero() || rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		return false
@@ -677,6 +677,9 @@ func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
 		healed.tenant = ""
 	}
 	if in := rc.Status.ObservedIn; in != nil && (in.Credentials != "" || in.URL != healed.base || in.TenantID != healed.tenant) && !h.aliveAt(healed, idOf(rc)) {
+		return true
+	}
+	if record := rc.Status.Creation; record != nil && (record.Credentials != "" || record.URL != healed.base || record.TenantID != healed.tenant) {
 		return true
 	}
 	object, err := h.api.get(endpointKind, rc.EndpointKey())

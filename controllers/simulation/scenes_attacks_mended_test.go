@@ -9,14 +9,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 )
 
-// The scenes here state promises that are not kept yet.
-
-// OPEN: a hand-over does not make the look that is owed, and nobody looks for what bears the mark of the first any more: the twin is told by nobody,
-// and the heir says NameTaken, as Reporter refuses its PATCH.
 // Promise: a twin is told also where its resource is renamed: by the deletion, or by the heir.
 func TestTwinIsToldThoughItsResourceIsRenamed(t *testing.T) {
 	for name, after := range map[string]time.Duration{"the look is owed": 0, "it is known": 30 * time.Minute} {
@@ -38,7 +35,6 @@ func TestTwinIsToldThoughItsResourceIsRenamed(t *testing.T) {
 	}
 }
 
-// OPEN: nobody looks after a change without an answer once its resource has handed the connection over: the heir finds it at its routine check.
 // Promise: the same, where the connection was handed over meanwhile: the heir is not left with what the first had sent.
 func TestLateChangeOfADeletedResourceDoesNotReachItsHeir(t *testing.T) {
 	for _, late := range []time.Duration{15 * time.Second, 110 * time.Second} {
@@ -65,7 +61,6 @@ func TestLateChangeOfADeletedResourceDoesNotReachItsHeir(t *testing.T) {
 	}
 }
 
-// OPEN: it is done at the next routine check, up to an hour after Reporter is back; nothing wakes it when the endpoint recovers.
 // Promise: what is asked for while it cannot be done is done when it can, once.
 func TestAskedWhileReporterIsDown(t *testing.T) {
 	for _, restart := range []bool{false, true} {
@@ -93,7 +88,6 @@ func TestAskedWhileReporterIsDown(t *testing.T) {
 	}
 }
 
-// OPEN: a Secret whose label goes from true to database wakes nobody.
 // Promise: a Secret without its label is not read, whatever is in it; labelled again, what is in it then is sent at once.
 func TestRotationOfWhatIsLabelledOtherwise(t *testing.T) {
 	scene(t, func(t *testing.T, h *history) {
@@ -114,8 +108,6 @@ func TestRotationOfWhatIsLabelledOtherwise(t *testing.T) {
 	})
 }
 
-// OPEN: both say Duplicate, each because of the other, and nothing is kept as described any more: the heir because the mark is the first's, the first because
-// the heir has the id.
 // Promise: every live resource that describes ends with its connection, or another has it.
 func TestHeirAndTheFirstThatComesBackWhileAJobRuns(t *testing.T) {
 	scene(t, func(t *testing.T, h *history) {
@@ -131,6 +123,19 @@ func TestHeirAndTheFirstThatComesBackWhileAJobRuns(t *testing.T) {
 		h.expectOne(t, second, "ledger-db")
 		expect(t, "the id", h.statusOf(second).ConnectionID, id)
 		expect(t, "the first", h.reason(first), "Duplicate")
+		if t.Failed() {
+			t.Logf("the first: %s; the second: %s", h.message(first), h.message(second))
+		}
+	})
+}
+
+// Promise: every live resource that describes ends with its connection, or another has it, after a restore of the API server too.
+func TestHeirAfterTheAPIServerIsRestoredToBeforeTheDeletion(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		first, second, id := h.restoredAfterTheHandOver(t, func(client.ObjectKey) {})
+		expect(t, "the second", h.reason(second), "Duplicate")
+		h.expectOne(t, first, "ledger-db")
+		expect(t, "the id", h.statusOf(first).ConnectionID, id)
 		if t.Failed() {
 			t.Logf("the first: %s; the second: %s", h.message(first), h.message(second))
 		}
