@@ -15,9 +15,11 @@ const (
 	// Reporter of the ReporterEndpoints in its namespace that name it. Secrets without it are never read.
 	CredentialsLabel = "reporter.lerian.studio/credentials"
 
-	// CredentialsOfEndpoint and CredentialsOfDatabase are the values of CredentialsLabel: for the credentials of an endpoint, and for those of
-	// a database that a connection describes. Neither is taken for the other.
+	// CredentialsOfEndpoint is the value of CredentialsLabel for the credentials of an endpoint. They are not taken for those of a database.
 	CredentialsOfEndpoint = "true"
+
+	// CredentialsOfDatabase is the value of CredentialsLabel for the credentials of a database that a connection describes. They are not taken
+	// for those of an endpoint.
 	CredentialsOfDatabase = "database"
 
 	// HostsAnnotation, on a Secret of a database, lists the hosts that its contents may be sent to Reporter with, separated by commas. Without

@@ -129,14 +129,14 @@ var _ = Describe("The API server", func() {
 		Entry("with a client certificate", `{ssl: {mode: verify-full, caBundle: `+certificate+`, clientCertificateSecretRef: {name: client}}}`),
 	)
 
-	modes := map[string][]string{
-		"POSTGRESQL": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
-		"MYSQL":      {"true", "false", "skip-verify", "preferred"},
-		"ORACLE":     {"enable", "disable", "true", "false", "skip-verify"},
-		"SQL_SERVER": {"disable", "true", "false", "strict"},
-		"MONGODB":    {"enable", "disable", "true", "false"},
-	}
 	It("takes every ssl mode with the types of databases that have it, and with no other", func(ctx context.Context) {
+		modes := map[string][]string{
+			"POSTGRESQL": {"disable", "allow", "prefer", "require", "verify-ca", "verify-full"},
+			"MYSQL":      {"true", "false", "skip-verify", "preferred"},
+			"ORACLE":     {"enable", "disable", "true", "false", "skip-verify"},
+			"SQL_SERVER": {"disable", "true", "false", "strict"},
+			"MONGODB":    {"enable", "disable", "true", "false"},
+		}
 		for databaseType, theirs := range modes {
 			for _, mode := range slices.Concat(slices.Collect(maps.Values(modes))...) {
 				if slices.Contains(theirs, mode) {
