@@ -248,7 +248,7 @@ func TestDescribedHistories(t *testing.T) {
 			t.Errorf("in %d histories no resource came to say %s", histories, what)
 		}
 	}
-	for _, what := range []string{"Created", "Recreated", "Adopted", "Corrected", "Changed", "HandedOver", "NeverCreated", "Moved"} {
+	for _, what := range []string{"Created", "Recreated", "Adopted", "Changed", "HandedOver", "NeverCreated", "Moved"} {
 		if total["event "+what] == 0 {
 			t.Errorf("in %d histories there was no event %s", histories, what)
 		}
