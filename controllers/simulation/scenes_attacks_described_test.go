@@ -1278,18 +1278,18 @@ func TestAttackByNameTakesNothingFromASibling(t *testing.T) {
 }
 
 func TestAttackByNameTakesNothingFromAnotherNamespace(t *testing.T) {
-	for name, first := range map[string]func(h *history, t *testing.T) client.ObjectKey{
-		"that describes it": func(h *history, _ *testing.T) client.ObjectKey { return h.describe("a", "first", "ledger-db") },
-		"that has its id alone": func(h *history, t *testing.T) client.ObjectKey {
+	for name, first := range map[string]func(t *testing.T, h *history) client.ObjectKey{
+		"that describes it": func(_ *testing.T, h *history) client.ObjectKey { return h.describe("a", "first", "ledger-db") },
+		"that has its id alone": func(t *testing.T, h *history) client.ObjectKey {
 			return h.claim("a", "first", h.createByHand(t, "ledger-db", ""))
 		},
-		"that took it over": func(h *history, t *testing.T) client.ObjectKey {
+		"that took it over": func(t *testing.T, h *history) client.ObjectKey {
 			return h.takingOver("a", "first", "ledger-db", h.createByHand(t, "ledger-db", ""))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			scene(t, func(t *testing.T, h *history) {
-				owner := first(h, t)
+				owner := first(t, h)
 				h.wait(time.Minute)
 				changes, mark := h.changes(), h.named("ledger-db")[0].Metadata["reporterOperatorOwner"]
 				second := h.described("b", "second", "ledger-db", func(rc *v1alpha1.ReporterConnection) {
@@ -1407,7 +1407,7 @@ func TestAttackTakeOverOfWhatCannotBecomeAsDescribed(t *testing.T) {
 
 // FAILS: there is no heir by name: the connection is deleted, and another is created.
 func TestAttackHeirByNameThroughKills(t *testing.T) {
-	for n := 0; n < 60; n++ {
+	for n := range 60 {
 		calls, done := 0, false
 		scene(t, func(t *testing.T, h *history) {
 			first := h.describe("a", "first", "ledger-db")
@@ -1690,7 +1690,7 @@ func TestAttackHostThatIsChangedByHandBetweenLookAndChange(t *testing.T) {
 // it is about is read after that, nothing may be sent.
 func duringEachCall(t *testing.T, tape []int, begin func(t *testing.T, h *history) client.ObjectKey, b brake, isSend func(*call) bool, sent func(h *history) int) {
 	t.Helper()
-	for n := 0; n < 40; n++ {
+	for n := range 40 {
 		over := false
 		sceneWith(t, tape, func(t *testing.T, h *history) {
 			calls, what, isRead, isSent := 0, "", false, false
@@ -2535,7 +2535,7 @@ func TestAttackAnswerToACreationThatIsNotWaitedForAnyMoreIsTold(t *testing.T) {
 // killedAtEachCall plays a scene once for each request of a pass about connections that comes once do has been done, where the operator is killed.
 func killedAtEachCall(t *testing.T, least int, begin func(t *testing.T, h *history), do func(t *testing.T, h *history), end func(t *testing.T, h *history)) {
 	t.Helper()
-	for n := 0; n < 60; n++ {
+	for n := range 60 {
 		calls := 0
 		scene(t, func(t *testing.T, h *history) {
 			begin(t, h)

@@ -129,7 +129,7 @@ func TestDatabaseIsTestedAgainWhereNoAnswerCameAndAfterAChange(t *testing.T) {
 func TestOneDatabaseIsTestedAtATime(t *testing.T) {
 	scene(t, func(t *testing.T, h *history) {
 		most := 0
-		h.hold = func(c *call) bool {
+		h.hold = func(*call) bool {
 			under := 0
 			for _, other := range h.calls {
 				if strings.Contains(other.what, "/test") && !other.acted {

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	promql "github.com/prometheus/prometheus/promql/parser"
 	crmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -146,7 +147,7 @@ func (c *checker) check(query string) (wrong, its []string) {
 }
 
 func (c *checker) checkMatcher(metric string, has []string, matcher *labels.Matcher, complain func(string, ...any)) {
-	if matcher.Name == labels.MetricName {
+	if matcher.Name == model.MetricNameLabel {
 		return
 	}
 	if !slices.Contains(has, matcher.Name) {

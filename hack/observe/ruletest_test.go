@@ -160,7 +160,7 @@ func firing(t *testing.T, from storage.Queryable, rule rulefmt.Rule, interval, a
 func alertOf(t *testing.T, rule rulefmt.Rule, result promql.Sample) alert {
 	t.Helper()
 	its := result.Metric.Map()
-	delete(its, labels.MetricName)
+	delete(its, model.MetricNameLabel)
 	a := alert{Labels: maps.Clone(its), Annotations: map[string]string{}}
 	maps.Copy(a.Labels, rule.Labels)
 	for name, text := range rule.Annotations {
