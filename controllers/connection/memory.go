@@ -63,7 +63,7 @@ func (m *memory) noteUnanswered(now time.Time) {
 	if m.unansweredSince.IsZero() {
 		m.unansweredSince = now
 	}
-	m.changeAgain = now.Add(max(lateChangeDelay, decision.Proportional(now.Sub(m.unansweredSince))))
+	m.changeAgain = now.Add(decision.Proportional(now.Sub(m.unansweredSince)))
 }
 
 // isYoung says whether this process has asked for the connection so recently that a Reporter may not show it yet.

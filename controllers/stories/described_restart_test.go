@@ -256,7 +256,7 @@ var _ = Describe("Many connections are created once each,", Ordered, func() {
 		}
 		populate(ctx, s, count)
 		Eventually(ctx, s.creations).Should(Equal(count))
-		Eventually(ctx, ready(s)).Should(Equal(count))
+		Eventually(ctx, ready(s)).WithTimeout(3 * time.Minute).Should(Equal(count))
 		isOneEach(ctx, s, count)
 		Expect(s.creations()).To(Equal(count))
 	})
