@@ -251,12 +251,10 @@ var _ = Describe("Many connections are created once each,", Ordered, func() {
 	It("though Reporter loses every third answer", func(ctx context.Context) {
 		const count = 100
 		s := newStage(ctx).withDatabase(ctx)
-		for _, method := range []string{http.MethodPost, http.MethodPatch} {
-			s.reporter.Inject(reportertest.Fault{Method: method, Every: 3, Do: reportertest.AfterActing(reportertest.Reset())})
-		}
+		s.reporter.Inject(reportertest.Fault{Every: 3, Do: reportertest.AfterActing(reportertest.Reset())})
 		populate(ctx, s, count)
 		Eventually(ctx, s.creations).Should(Equal(count))
-		Eventually(ctx, ready(s)).WithTimeout(3 * time.Minute).Should(Equal(count))
+		Eventually(ctx, ready(s)).WithTimeout(4 * time.Minute).Should(Equal(count)) //nolint:forbidigo // a Reporter that seems to be down is asked seldom
 		isOneEach(ctx, s, count)
 		Expect(s.creations()).To(Equal(count))
 	})
