@@ -239,8 +239,8 @@ func TestDescribedHistories(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if t.Failed() {
-		return
+	if t.Failed() || share > 1 {
+		return // a share of them need not come to everything
 	}
 	for _, what := range []string{"Available", "Creating", "Duplicate", "NameTaken", "TakenOver", "ConnectionNotFound", "AbsenceUnverified",
 		"JobInProgress", "ReporterUnavailable", "tested: TestSucceeded"} {
