@@ -205,7 +205,7 @@ ROWS ?=
 RUNS ?= 5
 
 .PHONY: bench
-bench: ## Measure the operator against the limit of this machine: half an hour. ROWS=drain,idle RUNS=3 for less.
+bench: ## Measure the operator against the limit of this machine: three quarters of an hour. ROWS=drain,idle RUNS=3 for less.
 	@mkdir -p bin && go build -o bin/bench ./hack/bench
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
 	exec bin/bench -rows '$(ROWS)' -runs $(RUNS) -json bin/bench.json -markdown bin/bench.md $(BENCH_FLAGS)

@@ -12,7 +12,9 @@ import (
 	"strings"
 	"time"
 
+	uberzap "go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -83,7 +85,28 @@ func (s *settings) bind(flags *flag.FlagSet) {
 		return nil
 	}))
 	s.log.StacktraceLevel = zapcore.PanicLevel // an error of the API server is no reason for a stack trace
+	s.log.EncoderConfigOptions = []zap.EncoderConfigOption{nameLevels}
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		s.log.NewEncoder = readable
+	}
 	s.log.BindFlags(flags)
+}
+
+// nameLevels has all verbosities called debug, as zap has names for the first one alone.
+func nameLevels(config *zapcore.EncoderConfig) {
+	encode := config.EncodeLevel
+	config.EncodeLevel = func(level zapcore.Level, encoder zapcore.PrimitiveArrayEncoder) {
+		encode(max(level, zapcore.DebugLevel), encoder)
+	}
+}
+
+// readable is how logs look in a terminal. Elsewhere they are JSON.
+func readable(options ...zap.EncoderConfigOption) zapcore.Encoder {
+	config := uberzap.NewDevelopmentEncoderConfig()
+	for _, option := range options {
+		option(&config)
+	}
+	return zapcore.NewConsoleEncoder(config)
 }
 
 // check returns what is wrong with the settings, and with what follows the flags.

@@ -3,13 +3,17 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/reporter-operator/reporter-operator/controllers/kube"
 )
@@ -63,5 +67,44 @@ func TestSettingsThatCannotBeRight(t *testing.T) {
 		if (err == nil) != (said == "") || err != nil && !strings.Contains(err.Error(), said) {
 			t.Errorf("%q: %v, want %q", arguments, err, said)
 		}
+	}
+}
+
+// Logs that no terminal shows are JSON, one object a line, and verbosities are levels.
+func TestLogsAreJSON(t *testing.T) {
+	var s settings
+	flags := flag.NewFlagSet("manager", flag.ContinueOnError)
+	s.bind(flags)
+	if err := flags.Parse([]string{"--zap-log-level=2"}); err != nil {
+		t.Fatal(err)
+	}
+	var logged strings.Builder
+	logger := zap.New(zap.UseFlagOptions(&s.log), zap.WriteTo(&logged))
+	logger.Info("Status changed", "reason", "JobInProgress")
+	logger.V(1).Info("Deletion waits")
+	logger.V(2).Info("Request to Reporter")
+	logger.V(3).Info("More than anybody asked for")
+	var messages []string
+	for line := range strings.Lines(logged.String()) {
+		var entry struct {
+			Level, Msg string
+			Time       string `json:"ts"`
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry.Time == "" {
+			t.Errorf("%s is no JSON with a time: %v", line, err)
+		}
+		messages = append(messages, entry.Level+": "+entry.Msg)
+	}
+	if want := []string{"info: Status changed", "debug: Deletion waits", "debug: Request to Reporter"}; !slices.Equal(messages, want) {
+		t.Errorf("logged is %q, not %q", messages, want)
+	}
+}
+
+// In a terminal they are text.
+func TestLogsAreReadable(t *testing.T) {
+	var logged strings.Builder
+	zap.New(func(o *zap.Options) { o.NewEncoder = readable }, zap.WriteTo(&logged)).Info("Status changed", "reason", "JobInProgress")
+	if got := logged.String(); !strings.Contains(got, "INFO\tStatus changed\t{\"reason\": \"JobInProgress\"}") {
+		t.Errorf("logged is %q", got)
 	}
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/reporter-operator/reporter-operator/controllers/decision"
 	"github.com/reporter-operator/reporter-operator/controllers/endpoint"
 	"github.com/reporter-operator/reporter-operator/controllers/kube"
+	"github.com/reporter-operator/reporter-operator/controllers/metrics"
 	"github.com/reporter-operator/reporter-operator/controllers/protection"
 	"github.com/reporter-operator/reporter-operator/controllers/scope"
 	"github.com/reporter-operator/reporter-operator/internal/reporter"
@@ -50,6 +51,8 @@ type Environment struct {
 	Client client.Client
 	Live   client.Reader
 	Events events.EventRecorder
+	// Pool makes the clients of Reporters.
+	Pool *reporter.Pool
 	// RequestCheck has an endpoint reconciled by the controller that takes Requested.
 	RequestCheck func(*v1alpha1.ReporterEndpoint)
 	// Abort ends the process.
@@ -87,11 +90,10 @@ const endpointWorkers = 256
 
 // New returns the operator's controllers. It knows nothing of managers: Setup adds them to one.
 func New(env Environment, options Options) []Controller {
-	pool := &reporter.Pool{Network: options.Network}
-	accessor := access.New(env.Client, env.Live, pool, options.Scope, env.GoOn)
+	accessor := access.New(env.Client, env.Live, env.Pool, options.Scope, env.GoOn)
 	connections := (&connection.Reconciler{Client: env.Client, Live: env.Live, Access: accessor, Events: env.Events, CheckInterval: options.CheckInterval,
 		RequestCheck: env.RequestCheck, Abort: env.Abort, ServerTime: env.ServerTime, Random: env.Random, GoOn: env.GoOn}).Init()
-	pool.Recovered, pool.Tried = connections.Recovered, connections.Tried
+	env.Pool.Recovered, env.Pool.Tried = connections.Recovered, connections.Tried
 	endpoints := (&endpoint.Reconciler{Client: env.Client, Access: accessor, CheckInterval: options.CheckInterval, Random: env.Random}).Init()
 	heldEndpoints := &protection.EndpointReconciler{Client: env.Client, Live: env.Live, Access: accessor, Random: env.Random}
 	heldSecrets := &protection.SecretReconciler{Client: env.Client, Live: env.Live, Access: accessor, Events: env.Events}
@@ -163,6 +165,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options, clock *kube.C
 		return fmt.Errorf("indexing the cache: %w", err)
 	}
 	requested := make(chan event.TypedGenericEvent[*v1alpha1.ReporterEndpoint])
+	requests := metrics.NewRequests()
 	env := Environment{Client: mgr.GetClient(), Live: options.Scope.Live(mgr.GetAPIReader()), Events: mgr.GetEventRecorder(protection.EventSource),
 		RequestCheck: func(endpoint *v1alpha1.ReporterEndpoint) {
 			select {
@@ -170,7 +173,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options, clock *kube.C
 			case <-ctx.Done():
 			}
 		},
+		Pool: &reporter.Pool{Network: options.Network, Exchanged: func(ctx context.Context, e reporter.Exchange) {
+			requests.Count(e)
+			access.LogExchange(ctx, e)
+		}},
 		Abort: abort, ServerTime: clock.Now, Random: rand.Float64,
+	}
+	if err := mgr.Add(&metrics.State{Cache: mgr.GetCache(), Outages: env.Pool.Outages, Requests: requests}); err != nil {
+		return fmt.Errorf("adding the metrics: %w", err)
 	}
 	for _, c := range New(env, options) {
 		if err := c.addTo(mgr, options.Scope, requested); err != nil {

@@ -14,13 +14,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/reporter-operator/reporter-operator/controllers/kube"
+	"github.com/reporter-operator/reporter-operator/internal/reporter"
 )
 
 // A pass that fails is repeated after an eighth of the time that passes have failed for, whichever controller it is of, so that the end of
 // an outage of the API server, or of a webhook, is noticed soon. A pass that does not fail ends that time.
 func TestFailedPassesAreRepeatedInProportion(t *testing.T) {
 	const outage = 400 * time.Second
-	for _, c := range New(Environment{Random: func() float64 { return 0.5 }}, Options{MaxConcurrentReconciles: 1}) {
+	for _, c := range New(Environment{Pool: &reporter.Pool{}, Random: func() float64 { return 0.5 }}, Options{MaxConcurrentReconciles: 1}) {
 		t.Run(c.Name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()

@@ -13,6 +13,18 @@ const (
 	// reason and message say what it waits for, its lastTransitionTime since when. It never has to be removed by hand:
 	// it goes away with the resource. A deleted ReporterEndpoint has it while ReporterConnections still need the endpoint.
 	ConditionDeletionBlocked = "DeletionBlocked"
+
+	// ConditionStalled is on a ReporterConnection, and True, while Ready is False for a reason that only a person can end. Tools that wait
+	// for resources tell failed from in progress by it.
+	ConditionStalled = "Stalled"
+
+	// ConditionDatabaseReachable says, on a ReporterConnection that describes its connection, whether Reporter could connect to the database
+	// when that was last tested: after each change, and when somebody asks for it.
+	ConditionDatabaseReachable = "DatabaseReachable"
+
+	// ConditionDuplicateInReporter is on a ReporterConnection, and True, while Reporter has a second connection that was created for it. The
+	// message names it: delete one of them there.
+	ConditionDuplicateInReporter = "DuplicateInReporter"
 )
 
 // Reasons of the conditions Ready and DeletionBlocked: a closed set. Each says what the user can do about it.
@@ -71,6 +83,44 @@ const (
 	// ReasonUnexpectedResponse: the response is not one that Reporter's connections API documents. Check spec.url of the
 	// ReporterEndpoint, and proxies in between.
 	ReasonUnexpectedResponse = "UnexpectedResponse"
+
+	// ReasonCreating: it is not known yet what came of the request to create the connection, or it was created so recently that Reporter may
+	// not show it yet. The operator looks again by itself.
+	ReasonCreating = "Creating"
+
+	// ReasonNameTaken: Reporter has a connection of the described name already, which is not of this resource. Set spec.adoptionPolicy to ByName
+	// to take it over, or create a resource that describes another name.
+	ReasonNameTaken = "NameTaken"
+
+	// ReasonTakenOver: somebody else has taken the connection over: its mark names another. Nothing is changed any more. The annotation
+	// reporter.lerian.studio/takeBack takes it back.
+	ReasonTakenOver = "TakenOver"
+
+	// ReasonInvalidConnection: Reporter refuses the connection as it is described. The message names the fields that Reporter names: correct
+	// them in spec.connection.
+	ReasonInvalidConnection = "InvalidConnection"
+
+	// ReasonNotApplied: Reporter has accepted a change and shows another value all the same. The message names the fields.
+	ReasonNotApplied = "NotApplied"
+
+	// ReasonHostNotAllowed: an annotation of a Secret does not list the described host, or the endpoint, so what the Secret holds
+	// is not sent. Add the host there, or correct spec.connection.host.
+	ReasonHostNotAllowed = "HostNotAllowed"
+
+	// ReasonManagementForbidden: spec.managementPolicy of the ReporterEndpoint is DeleteOnly, so the connection is neither created nor changed.
+	ReasonManagementForbidden = "ManagementForbidden"
+
+	// ReasonCreationUnverified: it is not known what came of a request to create the connection, and the endpoint leads elsewhere now.
+	// Restore its URL and credentials (status.creation names them), or give the connection up with the annotation
+	// reporter.lerian.studio/abandon.
+	ReasonCreationUnverified = "CreationUnverified"
+
+	// ReasonTestSucceeded: Reporter has connected to the database.
+	ReasonTestSucceeded = "TestSucceeded"
+
+	// ReasonTestFailed: Reporter could not connect to the database, or the database did not take the user name and the password; Reporter tells no
+	// difference. Correct spec.connection or its Secret. It is tested again after each change, or on reporter.lerian.studio/requestedAt.
+	ReasonTestFailed = "TestFailed"
 
 	// ReasonDeletionProtected: spec.deletionProtection is true. Set it to false to let the deletion go on.
 	ReasonDeletionProtected = "DeletionProtected"

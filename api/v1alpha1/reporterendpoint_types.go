@@ -51,7 +51,13 @@ type ReporterEndpointSpec struct {
 	// +default="Delete"
 	DeletionPolicy DeletionPolicy `json:"deletionPolicy,omitempty"`
 
-	// suspend blocks, while it is true, every deletion through this endpoint. They go on at once when it is false.
+	// managementPolicy is Full for an endpoint through which connections are created and changed as they are described. DeleteOnly is for
+	// credentials that are lent: connections are looked at and deleted through it, and neither created nor changed.
+	// +optional
+	// +default="Full"
+	ManagementPolicy ManagementPolicy `json:"managementPolicy,omitempty"`
+
+	// suspend blocks, while it is true, every creation, change and deletion through this endpoint. They go on at once when it is false.
 	// +optional
 	Suspend bool `json:"suspend,omitempty"`
 
@@ -64,6 +70,17 @@ type ReporterEndpointSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) <= duration('168h')",message="must be a duration from 0s to 168h, for example 30s"
 	DeletionDelay *metav1.Duration `json:"deletionDelay,omitempty"`
 }
+
+// ManagementPolicy says what may be done through an endpoint.
+// +kubebuilder:validation:Enum=Full;DeleteOnly
+type ManagementPolicy string
+
+const (
+	// ManagementPolicyFull allows to create, change and delete connections.
+	ManagementPolicyFull ManagementPolicy = "Full"
+	// ManagementPolicyDeleteOnly allows to delete connections, and neither to create nor to change any.
+	ManagementPolicyDeleteOnly ManagementPolicy = "DeleteOnly"
+)
 
 // FromNamespaces says where something may come from.
 // +kubebuilder:validation:Enum=Same;All;Selector

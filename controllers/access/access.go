@@ -107,7 +107,7 @@ func (a *Accessor) Confirm(ctx context.Context, rc *v1alpha1.ReporterConnection,
 	}
 	for _, name := range to.Endpoint.SecretNames() {
 		var o *ObstacleError
-		if err := a.checkMark(ctx, live, client.ObjectKey{Namespace: to.Endpoint.Namespace, Name: name}); errors.As(err, &o) {
+		if err := a.checkMark(ctx, live, client.ObjectKey{Namespace: to.Endpoint.Namespace, Name: name}, v1alpha1.CredentialsOfEndpoint); errors.As(err, &o) {
 			to.Client, to.Obstacle = nil, o.Outcome
 		} else if err != nil {
 			return to, err
@@ -259,8 +259,8 @@ func (a *Accessor) readSecret(ctx context.Context, namespace, name string, value
 	key := client.ObjectKey{Namespace: namespace, Name: name}
 	var secret corev1.Secret
 	err = a.cached.Get(ctx, key, &secret)
-	if apierrors.IsNotFound(err) {
-		if err := a.checkMark(ctx, a.liveSince(time.Now()), key); err != nil {
+	if apierrors.IsNotFound(err) || err == nil && secret.Labels[v1alpha1.CredentialsLabel] != v1alpha1.CredentialsOfEndpoint {
+		if err := a.checkMark(ctx, a.liveSince(time.Now()), key, v1alpha1.CredentialsOfEndpoint); err != nil {
 			return "", err
 		}
 		return "", obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q has just been created or labelled, and is read in a moment", name)
@@ -279,19 +279,29 @@ func (a *Accessor) readSecret(ctx context.Context, namespace, name string, value
 	return hex.EncodeToString(digest.Sum(nil)[:4]), nil
 }
 
-// checkMark returns an *ObstacleError where a Secret does not exist or is not marked, without reading its contents.
-func (a *Accessor) checkMark(ctx context.Context, reader client.Reader, key client.ObjectKey) error {
+// checkMark returns an *ObstacleError where a Secret does not exist or is not marked with a value, without reading its contents.
+func (a *Accessor) checkMark(ctx context.Context, reader client.Reader, key client.ObjectKey, value string) error {
+	_, err := a.markedMetadata(ctx, reader, key, value)
+	return err
+}
+
+// markedMetadata is checkMark, and returns the metadata.
+func (a *Accessor) markedMetadata(ctx context.Context, reader client.Reader, key client.ObjectKey, value string) (*metav1.PartialObjectMetadata, error) {
 	var metadata metav1.PartialObjectMetadata
 	metadata.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	err := reader.Get(ctx, key, &metadata)
 	switch {
 	case apierrors.IsNotFound(err):
-		return obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q does not exist. Create it, labelled %s=true", key.Name, v1alpha1.CredentialsLabel)
+		return nil, obstacle(v1alpha1.ReasonSecretNotFound, "Secret %q does not exist. Create it, labelled %s=%s", key.Name, v1alpha1.CredentialsLabel, value)
 	case err != nil:
-		return fmt.Errorf("reading metadata of Secret %s: %w", key, err)
-	case metadata.Labels[v1alpha1.CredentialsLabel] != "true":
-		return obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is not labelled for Reporter, so it is not read. Run: kubectl label secret --namespace %s %s %s=true",
-			key.Name, key.Namespace, key.Name, v1alpha1.CredentialsLabel)
+		return nil, fmt.Errorf("reading metadata of Secret %s: %w", key, err)
+	case metadata.Labels[v1alpha1.CredentialsLabel] == "":
+		return nil, obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is not labelled for Reporter, so it is not read. Run: kubectl label secret --namespace %s %s %s=%s",
+			key.Name, key.Namespace, key.Name, v1alpha1.CredentialsLabel, value)
+	case metadata.Labels[v1alpha1.CredentialsLabel] != value:
+		return nil, obstacle(v1alpha1.ReasonSecretNotGranted, "Secret %q is labelled %s=%s, and is needed with the value %s: take another Secret, or run: "+
+			"kubectl label --overwrite secret --namespace %s %s %s=%s", key.Name, v1alpha1.CredentialsLabel, metadata.Labels[v1alpha1.CredentialsLabel], value,
+			key.Namespace, key.Name, v1alpha1.CredentialsLabel, value)
 	}
-	return nil
+	return &metadata, nil
 }

@@ -25,6 +25,10 @@ func reasonOf(err error) string {
 		return v1alpha1.ReasonConnectionNotFound
 	case reporter.IsJobInProgress(err):
 		return v1alpha1.ReasonJobInProgress
+	case reporter.IsNameTaken(err):
+		return v1alpha1.ReasonNameTaken
+	case reporter.IsInvalid(err):
+		return v1alpha1.ReasonInvalidConnection
 	case reporter.IsConflict(err):
 		return v1alpha1.ReasonConflict
 	case reporter.IsInvalidID(err):

@@ -27,7 +27,7 @@ func EndpointsOf(ctx context.Context, cached client.Reader, secret *corev1.Secre
 }
 
 // SecretEvents wakes the users of a Secret that appears in the cache, which it also does when it is labelled, vanishes from it,
-// or has other contents.
+// has other contents, or is labelled otherwise or lists other hosts or endpoints.
 func SecretEvents(wakeUsers func(context.Context, *corev1.Secret, kube.Queue)) handler.TypedFuncs[*corev1.Secret, reconcile.Request] {
 	return handler.TypedFuncs[*corev1.Secret, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*corev1.Secret], q kube.Queue) {
@@ -36,7 +36,9 @@ func SecretEvents(wakeUsers func(context.Context, *corev1.Secret, kube.Queue)) h
 			}
 		},
 		UpdateFunc: func(ctx context.Context, e event.TypedUpdateEvent[*corev1.Secret], q kube.Queue) {
-			if !reflect.DeepEqual(e.ObjectOld.Data, e.ObjectNew.Data) {
+			if !reflect.DeepEqual(e.ObjectOld.Data, e.ObjectNew.Data) || e.ObjectOld.Labels[v1alpha1.CredentialsLabel] != e.ObjectNew.Labels[v1alpha1.CredentialsLabel] ||
+				e.ObjectOld.Annotations[v1alpha1.HostsAnnotation] != e.ObjectNew.Annotations[v1alpha1.HostsAnnotation] ||
+				e.ObjectOld.Annotations[v1alpha1.EndpointsAnnotation] != e.ObjectNew.Annotations[v1alpha1.EndpointsAnnotation] {
 				wakeUsers(ctx, e.ObjectNew, q)
 			}
 		},

@@ -191,6 +191,13 @@ func (q *Queues[S, R]) IsOnTrial(request R) bool {
 	return grant != nil && grant.onTrial
 }
 
+// IsGranted says whether a request is dispatched as its slot is free.
+func (q *Queues[S, R]) IsGranted(request R) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.granted[request] != nil
+}
+
 // IsWaiting says whether a request waits or is granted, so that a reconcile is dispatched for it anyway.
 func (q *Queues[S, R]) IsWaiting(request R) bool {
 	q.mu.Lock()

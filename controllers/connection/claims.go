@@ -23,9 +23,9 @@ const (
 	claimReads = 8
 )
 
-// currentClaims lists the other resources that name the connection, as the API server had them.
-func (d *deletion) currentClaims(ctx context.Context, s *snapshot) ([]v1alpha1.ReporterConnection, error) {
-	cached, err := d.otherClaims(ctx, d.rc)
+// currentClaims lists the other resources that claim the connection of a deleted one, as the API server had them.
+func (d *deletion) currentClaims(ctx context.Context, s *snapshot, rc *v1alpha1.ReporterConnection) ([]v1alpha1.ReporterConnection, error) {
+	cached, err := d.otherClaims(ctx, rc)
 	if err != nil {
 		return nil, err
 	}
@@ -35,12 +35,12 @@ func (d *deletion) currentClaims(ctx context.Context, s *snapshot) ([]v1alpha1.R
 		if err != nil {
 			return nil, err
 		}
-		if claim != nil {
+		if claim != nil && decision.IsClaim(claim, rc) {
 			claims = append(claims, *claim)
 		}
 	}
 	for i := range s.newcomers {
-		if s.newcomers[i].ConnectionID() == d.rc.ConnectionID() {
+		if decision.IsClaim(&s.newcomers[i], rc) {
 			claims = append(claims, s.newcomers[i])
 		}
 	}
@@ -53,17 +53,18 @@ func (d *deletion) currentClaims(ctx context.Context, s *snapshot) ([]v1alpha1.R
 // The cache shows resources of one kind in the order in which they changed. So whoever sees this one deleted sees every claim
 // that was made before, and of two that are deleted at the same time the one that was first sees the other alive at most once:
 // the last one always deletes.
-func (d *deletion) judgeClaims(ctx context.Context, others []v1alpha1.ReporterConnection, here *v1alpha1.ObservedIn) []decision.Claim {
+func (d *deletion) judgeClaims(ctx context.Context, rc *v1alpha1.ReporterConnection, others []v1alpha1.ReporterConnection, here *v1alpha1.ObservedIn) []decision.Claim {
 	var claims []decision.Claim
 	destinations := map[destinationKey]destination{}
 	for i := range others {
 		other := &others[i]
 		switch {
-		case other.UID == d.rc.UID || !other.DeletionTimestamp.IsZero():
-		case other.Namespace == d.rc.Namespace:
+		case decision.IsHeir(other, rc) && other.Status.Creation != nil:
+			claims = append(claims, decision.Claim{Connection: other, Standing: decision.Creating})
+		case other.Namespace == rc.Namespace:
 			claims = append(claims, decision.Claim{Connection: other, Standing: decision.Successor})
 		case here != nil:
-			claims = append(claims, decision.Claim{Connection: other, Standing: d.judgeClaimElsewhere(ctx, other, *here, destinations)})
+			claims = append(claims, decision.Claim{Connection: other, Standing: d.judgeClaimElsewhere(ctx, rc, other, *here, destinations)})
 		}
 	}
 	return claims
@@ -71,9 +72,9 @@ func (d *deletion) judgeClaims(ctx context.Context, others []v1alpha1.ReporterCo
 
 // judgeClaimElsewhere judges a claim in another namespace. Where it cannot be found out where its endpoint leads, it is unverified:
 // another's objects never fail this pass.
-func (d *deletion) judgeClaimElsewhere(ctx context.Context, claim *v1alpha1.ReporterConnection, here v1alpha1.ObservedIn,
+func (d *deletion) judgeClaimElsewhere(ctx context.Context, rc, claim *v1alpha1.ReporterConnection, here v1alpha1.ObservedIn,
 	destinations map[destinationKey]destination) decision.Standing {
-	standing := decision.JudgeClaim(claim, d.rc, here.URL, here)
+	standing := decision.JudgeClaim(claim, rc, here.URL, here)
 	if standing == decision.ClaimsNothing {
 		return standing // wherever its endpoint leads
 	}
@@ -87,7 +88,7 @@ func (d *deletion) judgeClaimElsewhere(ctx context.Context, claim *v1alpha1.Repo
 	if !to.known {
 		return decision.Unverified
 	}
-	return decision.JudgeClaim(claim, d.rc, to.url, here)
+	return decision.JudgeClaim(claim, rc, to.url, here)
 }
 
 // destination is where an endpoint leads the resources of a namespace, if that is known.
@@ -127,15 +128,24 @@ func oldestBefore(rc *v1alpha1.ReporterConnection, claims []v1alpha1.ReporterCon
 	return oldest
 }
 
-// otherClaims lists the live resources that name the connection of another, as the cache has them.
+// otherClaims lists the live resources that name the connection of another, or are its heirs, as the cache has them.
 func (r *Reconciler) otherClaims(ctx context.Context, rc *v1alpha1.ReporterConnection) ([]v1alpha1.ReporterConnection, error) {
 	var all v1alpha1.ReporterConnectionList
 	if err := r.List(ctx, &all, client.MatchingFields{kube.ByConnectionID: rc.ConnectionID()}); err != nil {
 		return nil, fmt.Errorf("listing the claims on a connection: %w", err)
 	}
-	return slices.DeleteFunc(all.Items, func(other v1alpha1.ReporterConnection) bool {
-		return other.UID == rc.UID || !other.DeletionTimestamp.IsZero()
-	}), nil
+	if rc.Describes() {
+		var heirs v1alpha1.ReporterConnectionList
+		if err := r.List(ctx, &heirs, client.InNamespace(rc.Namespace), client.MatchingFields{kube.ByDescription: kube.DescriptionKey(rc)}); err != nil {
+			return nil, fmt.Errorf("listing who describes a connection: %w", err)
+		}
+		for _, other := range heirs.Items {
+			if decision.IsHeir(&other, rc) {
+				all.Items = append(all.Items, other)
+			}
+		}
+	}
+	return slices.DeleteFunc(all.Items, func(other v1alpha1.ReporterConnection) bool { return !decision.IsClaim(&other, rc) }), nil
 }
 
 func isOlder(a, b *v1alpha1.ReporterConnection) bool {

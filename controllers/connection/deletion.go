@@ -12,8 +12,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
@@ -67,7 +70,7 @@ func (r *Reconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.Reporte
 // cachedGrounds are what the caches show that the deletion rests on. Claims elsewhere are judged once it is known where Reporter is asked.
 func (d *deletion) cachedGrounds(ctx context.Context) (decision.Grounds, error) {
 	claims, err := d.otherClaims(ctx, d.rc)
-	return decision.Grounds{Connection: d.rc, Endpoint: d.to.Endpoint, Obstacle: d.to.Obstacle, Claims: d.judgeClaims(ctx, claims, nil), ServerTime: d.ServerTime()}, err
+	return decision.Grounds{Connection: d.rc, Endpoint: d.to.Endpoint, Obstacle: d.to.Obstacle, Claims: d.judgeClaims(ctx, d.rc, claims, nil), ServerTime: d.ServerTime()}, err
 }
 
 // confirmation is what the API server said that a deletion rests on, and what follows.
@@ -90,7 +93,7 @@ func (d *deletion) confirm(ctx context.Context, here *v1alpha1.ObservedIn) confi
 	if err != nil || rc == nil {
 		return confirmation{err: err, verdict: decision.GroundsVerdict{Step: decision.StepNone}}
 	}
-	others, err := d.currentClaims(ctx, now)
+	others, err := d.currentClaims(ctx, now, rc)
 	if err != nil {
 		return confirmation{err: err}
 	}
@@ -99,9 +102,9 @@ func (d *deletion) confirm(ctx context.Context, here *v1alpha1.ObservedIn) confi
 		return confirmation{err: err}
 	}
 	verdict := decision.JudgeGrounds(decision.Grounds{Connection: rc, Endpoint: to.Endpoint, Obstacle: to.Obstacle,
-		Claims: d.judgeClaims(ctx, others, here), ServerTime: d.ServerTime(), IsPatient: record.isPatient(time.Now())}, time.Now())
-	if verdict.Step == decision.StepDelete && !d.isTarget(to) {
-		verdict = decision.GroundsVerdict{Step: decision.StepNone} // the cache does not show the change of the endpoint yet
+		Claims: d.judgeClaims(ctx, rc, others, here), ServerTime: d.ServerTime(), IsPatient: record.isPatient(time.Now())}, time.Now())
+	if verdict.Step == decision.StepDelete && (!d.isTarget(to) || rc.ConnectionID() != d.rc.ConnectionID()) {
+		verdict = decision.GroundsVerdict{Step: decision.StepNone} // the cache does not show the change of the endpoint, or of the id, yet
 	}
 	return confirmation{connection: rc, verdict: verdict}
 }
@@ -136,6 +139,16 @@ func (d *deletion) proceed(ctx context.Context, confirmed confirmation) (ctrl.Re
 // handOver releases a resource whose connection another one goes on claiming. If that one is to delete it in its turn, it is held
 // first, so that its own deletion cannot be missed.
 func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.ReporterConnection) (ctrl.Result, error) {
+	if d.mayLeaveTwins() {
+		if result, waits, err := d.lookForTwinsFirst(ctx); waits {
+			return result, err
+		}
+	}
+	if decision.IsHeir(successor, rc) {
+		if err := d.bequeath(ctx, rc, successor); err != nil {
+			return kube.ResultOf(err)
+		}
+	}
 	if successor.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
 		switch err := d.ensureFinalizer(ctx, successor); {
 		case apierrors.IsNotFound(err):
@@ -145,6 +158,17 @@ func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.Reporte
 		}
 	}
 	return d.leaveBehind(ctx, rc, d.staying(causeHandedOver, nameFor(rc, successor)+" claims it"))
+}
+
+// bequeath gives an heir by name the id of the connection, and where it is, before the resource that has it goes.
+func (d *deletion) bequeath(ctx context.Context, rc, heir *v1alpha1.ReporterConnection) error {
+	base := heir.DeepCopy()
+	heir.Status.ConnectionID, heir.Status.ObservedIn, heir.Status.Connection, heir.Status.TakenOverBy =
+		rc.ConnectionID(), rc.Status.ObservedIn, rc.Status.Connection, rc.Status.TakenOverBy
+	if late := d.memories.get(rc.UID).unanswered; !late.IsZero() {
+		d.memories.update(heir.UID, func(known *memory) { known.unanswered = late })
+	}
+	return d.Status().Patch(ctx, heir, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }
 
 // sayNotHeld says in the status that the API server refuses to have a successor held, if it does. Its words may name what is in another
@@ -179,6 +203,10 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 	if release == nil {
 		return d.waitInQueue(ctx, queuedFor)
 	}
+	if d.rc.Describes() && (d.rc.ConnectionID() == "" || d.rc.Status.Creation != nil) {
+		defer release()
+		return d.findToDelete(ctx)
+	}
 	attempt, err := d.attempt(ctx, release)
 	var refused *notPermittedError
 	switch {
@@ -193,6 +221,8 @@ func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
 	case decision.ReleaseNeverSeen:
 		return d.leaveBehind(ctx, d.rc, trail{cause: causeAlreadyDeleted, eventType: corev1.EventTypeWarning,
 			note: "Reporter has no such connection, and never showed it to this resource: if spec.connectionID is wrong, the right connection is still there"})
+	case decision.ReleaseToOther:
+		return d.leaveToOther(ctx, attempt.LeftTo)
 	case decision.ReleaseAlreadyDeleted:
 		return d.leaveBehind(ctx, d.rc, trail{cause: causeAlreadyDeleted, eventType: corev1.EventTypeNormal, note: "the connection was already deleted in Reporter"})
 	default:
@@ -218,16 +248,24 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 	if !outcome.IsDone() {
 		return decision.Attempt{Deletion: outcome}, false, nil
 	}
-	if seenIn == nil || *seenIn != place {
+	if outcome, err = d.lookForTwins(ctx, place); err != nil || !outcome.IsDone() {
+		return decision.Attempt{Deletion: outcome}, false, err
+	}
+	if seenIn == nil || *seenIn != place || d.rc.Describes() {
 		// Should the answer to DELETE be lost, nothing else says what it has deleted from what never was here. And jobs name
 		// connections by the configName that this shows.
-		switch outcome = d.lookUp(ctx, d.rc, d.to, place); {
+		var left leftTo
+		switch outcome, left, err = d.lookBefore(ctx, place); {
+		case err != nil:
+			return decision.Attempt{}, false, err
+		case left.is:
+			return decision.Attempt{Deletion: outcome, IsLeft: true, LeftTo: left.sibling}, false, nil
 		case outcome.IsDone():
 			d.noteMove(seenIn, place)
 			seenIn = &place
 		case outcome.Unanswered: // it was not looked up, perhaps as nothing was sent
 			return decision.Attempt{Deletion: outcome}, false, nil
-		case seenIn != nil: // it may live where it was seen, and what is here is not what was seen
+		case seenIn != nil && *seenIn != place: // it may live where it was seen, and what is here is not what was seen
 			return decision.Attempt{Deletion: outcome, SecondLook: outcome, Seen: true}, false, nil
 		}
 	}
@@ -247,6 +285,121 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 		d.lookAgain(ctx, place, &attempt)
 	}
 	return attempt, reporter.IsTokenRefused(deleted), nil
+}
+
+// leftTo says that a connection is somebody else's, and whose if that is a resource of the same namespace.
+type leftTo struct {
+	is      bool
+	sibling string
+}
+
+// lookBefore looks the connection up before it is deleted. What a resource describes may be somebody else's by now.
+func (d *deletion) lookBefore(ctx context.Context, place v1alpha1.ObservedIn) (decision.Outcome, leftTo, error) {
+	if !d.rc.Describes() {
+		return d.lookUp(ctx, d.rc, d.to, place), leftTo{}, nil
+	}
+	shown, err := d.to.Client.Get(ctx, d.rc.ConnectionID())
+	outcome := d.outcomeOf(d.to, err)
+	if !outcome.IsDone() {
+		return outcome, leftTo{}, nil
+	}
+	mark, err := d.markFor(ctx, d.rc)
+	if err != nil {
+		return outcome, leftTo{}, err
+	}
+	h, err := d.holdingOf(ctx, d.rc, mark, place, shown, outcome)
+	if err != nil {
+		return outcome, leftTo{}, err
+	}
+	sibling, is := h.IsOthers()
+	observe(d.rc, shown, place)
+	if sibling != "" {
+		is, err = d.isHeldBy(ctx, sibling, shown.ID, h.Owner)
+	}
+	return outcome, leftTo{is, sibling}, err
+}
+
+// isHeldBy says whether another resource of the namespace certainly goes on with a connection, be it to delete it in its turn.
+func (d *deletion) isHeldBy(ctx context.Context, sibling, id string, owner decision.Owner) (bool, error) {
+	var live v1alpha1.ReporterConnection
+	if err := d.Live.Get(ctx, client.ObjectKey{Namespace: d.rc.Namespace, Name: sibling}, &live); err != nil {
+		return false, client.IgnoreNotFound(err)
+	}
+	isStaying := live.DeletionTimestamp.IsZero() || controllerutil.ContainsFinalizer(&live, v1alpha1.ConnectionFinalizer)
+	return isStaying && live.Describes() && (live.ConnectionID() == id || owner == decision.OwnedBySibling), nil
+}
+
+// leaveToOther releases a resource whose connection is somebody else's.
+func (d *deletion) leaveToOther(ctx context.Context, sibling string) (ctrl.Result, error) {
+	confirmed := d.confirm(ctx, nil)
+	if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
+		return d.proceed(ctx, confirmed)
+	}
+	why := "its mark says that it is another's"
+	if sibling != "" {
+		why = fmt.Sprintf("ReporterConnection %q has it", sibling)
+	}
+	return d.leaveBehind(ctx, confirmed.connection, d.staying(causeHandedOver, why))
+}
+
+// findToDelete finds the connection of a resource that does not know its id, so that it can be deleted; or releases the resource, where there
+// certainly is none.
+func (d *deletion) findToDelete(ctx context.Context) (ctrl.Result, error) {
+	place, outcome := d.logIn(ctx, d.to)
+	if !outcome.IsDone() {
+		return d.notFound(ctx, decision.JudgeBlock(outcome, d.waited))
+	}
+	mark, err := d.markFor(ctx, d.rc)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	var verdict decision.CreationVerdict
+	var found []*reporter.Connection
+	if d.rc.Status.Creation != nil {
+		verdict, found = d.searchFor(ctx, d.rc, mark, place, d.to, d.waited)
+	} else {
+		found, err = d.marked(ctx, d.rc, d.to.Client, place, mark, time.Time{})
+		verdict = decision.JudgeSearch(decision.Search{Outcome: d.outcomeOf(d.to, err), Found: len(found), IsSamePlace: true}, d.waited)
+	}
+	switch verdict.Step {
+	case decision.CreationDone:
+		d.rc.Status.ConnectionID, d.rc.Status.Creation = found[0].ID, nil
+		if len(found) > 1 {
+			d.rc.Status.LooksOwed = &v1alpha1.CreationRecord{ObservedIn: place, StartedAt: new(metav1.NowMicro())} // the others are told of at the end
+		}
+		return d.patchStatus(ctx, d.base, d.rc, decision.MinDelay)
+	case decision.CreationLost:
+		confirmed := d.confirm(ctx, nil)
+		if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
+			return d.proceed(ctx, confirmed)
+		}
+		return d.leaveBehind(ctx, confirmed.connection, trail{cause: causeNeverCreated, eventType: corev1.EventTypeNormal,
+			note: "it was never created in Reporter"})
+	default:
+		return d.notFound(ctx, verdict.Block)
+	}
+}
+
+// notFound blocks the deletion of a resource whose connection was not found, unless nothing can have been created for it, or somebody gives
+// it up.
+func (d *deletion) notFound(ctx context.Context, block decision.Block) (ctrl.Result, error) {
+	record := d.rc.Status.Creation
+	isGivenUp := record != nil && block.Reason == v1alpha1.ReasonCreationUnverified && d.rc.Annotations[v1alpha1.AbandonAnnotation] == record.URL
+	// A status from before the deletion, without a record, says that nothing was asked for.
+	isNothing := record == nil && apimeta.FindStatusCondition(d.rc.Status.Conditions, v1alpha1.ConditionReady) != nil &&
+		apimeta.FindStatusCondition(d.rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked) == nil
+	if !isGivenUp && !isNothing {
+		return d.block(ctx, block)
+	}
+	confirmed := d.confirm(ctx, nil)
+	if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
+		return d.proceed(ctx, confirmed)
+	}
+	note := "nothing was recorded of a creation, and Reporter could not be asked: if it was created by hand, it is still there"
+	if isGivenUp {
+		note = "what may have come of the request to create it at " + record.URL + " is given up, as somebody asked for it: if it is there, delete it there"
+	}
+	return d.leaveBehind(ctx, confirmed.connection, trail{cause: eventLost, eventType: corev1.EventTypeWarning, note: note})
 }
 
 // permit is asked right before a DELETE is sent to a place, with the tenant of its token. Its error is that of the API server, or a
@@ -323,6 +476,7 @@ func (d *deletion) block(ctx context.Context, block decision.Block) (ctrl.Result
 		d.records.update(d.rc.UID, func(r *record) { r.unverified(time.Now()) })
 	}
 	setBlocked(d.rc, block)
+	log.FromContext(ctx).V(1).Info("Deletion waits", "connectionID", d.rc.ConnectionID(), "reason", block.Reason, "retryIn", retryIn.String())
 	if block.Reason == v1alpha1.ReasonDeletionDelayed {
 		return d.patchStatus(ctx, d.base, d.rc, retryIn) // not before it is due
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -29,21 +30,28 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 	if !r.isTurnToLookUp(rc, to) {
 		return ctrl.Result{RequeueAfter: r.CheckInterval}, nil
 	}
-	outcome, asked := r.observeConnection(ctx, rc, to)
+	r.lookups.Forget(kube.RequestFor(rc), time.Now())
+	look := decision.Look{Settled: decision.IsSettled(base), Waited: decision.WaitedNotReady(rc.Status.Conditions, time.Now())}
+	judge := r.lookAt
+	if rc.Describes() {
+		judge = r.keep
+	} else {
+		forgetDescription(rc)
+	}
+	verdict, asked, err := judge(ctx, rc, base, to, look)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
 	if !asked {
 		r.lookups.Exempt(kube.RequestFor(rc)) // its turn to be looked up has come, and lasts until it is looked up
 		return ctrl.Result{RequeueAfter: r.jitter(decision.MaxDelay)}, nil
 	}
-	r.lookups.Forget(kube.RequestFor(rc), time.Now())
-	look := decision.Look{Outcome: outcome, Settled: decision.IsSettled(base), Waited: decision.WaitedNotReady(rc.Status.Conditions, time.Now())}
-	if outcome.IsDone() {
-		if look.OlderClaim, err = r.olderClaimOf(ctx, rc); err != nil {
-			return ctrl.Result{}, err
-		}
-	}
-	verdict := decision.JudgeLive(look)
 	if verdict.Status != "" {
 		setCondition(rc, v1alpha1.ConditionReady, verdict.Status, verdict.Block)
+	}
+	setStalled(rc)
+	if apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady) == nil { // there is nothing to say yet
+		return ctrl.Result{RequeueAfter: max(verdict.RetryIn, decision.MinDelay)}, nil
 	}
 	retryIn := verdict.RetryIn
 	if verdict.Status == "" && !isWhereItLeads(base, to) {
@@ -61,6 +69,23 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 		retryIn = r.CheckInterval
 	}
 	return r.patchStatus(ctx, base, rc, r.jitter(retryIn))
+}
+
+// forgetDescription drops from the status what only a described connection has: somebody may have stopped to describe it.
+func forgetDescription(rc *v1alpha1.ReporterConnection) {
+	apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable)
+	apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionDuplicateInReporter)
+}
+
+// lookAt looks the connection up that a resource names by its id alone. It returns false where it has to wait for a slot.
+func (r *Reconciler) lookAt(ctx context.Context, rc, _ *v1alpha1.ReporterConnection, to access.Target, look decision.Look) (verdict decision.LiveVerdict, asked bool, err error) {
+	if look.Outcome, asked = r.observeConnection(ctx, rc, to); !asked {
+		return verdict, false, nil
+	}
+	if look.Outcome.IsDone() {
+		look.OlderClaim, err = r.olderClaimOf(ctx, rc)
+	}
+	return decision.JudgeLive(look), true, err
 }
 
 // unverifiedDelay is how soon a connection is looked up again that was found elsewhere than its endpoint leads now, and could not be looked

@@ -13,6 +13,16 @@ var (
 		Name:      "connections_deleted_total",
 		Help:      "Connections soft-deleted in Reporter because their resource was deleted.",
 	})
+	connectionsCreated = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "reporter_operator",
+		Name:      "connections_created_total",
+		Help:      "Connections created in Reporter as a resource describes them.",
+	})
+	connectionsChanged = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "reporter_operator",
+		Name:      "connections_changed_total",
+		Help:      "Changes of connections in Reporter to what a resource describes.",
+	})
 	connectionsLeftBehind = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "reporter_operator",
 		Name:      "connections_left_behind_total",
@@ -21,8 +31,8 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(connectionsDeleted, connectionsLeftBehind)
-	for _, cause := range []string{causeRetained, causeHandedOver, causeAlreadyDeleted} {
+	metrics.Registry.MustRegister(connectionsCreated, connectionsChanged, connectionsDeleted, connectionsLeftBehind)
+	for _, cause := range []string{causeRetained, causeHandedOver, causeAlreadyDeleted, causeNeverCreated, eventLost} {
 		connectionsLeftBehind.WithLabelValues(cause)
 	}
 }

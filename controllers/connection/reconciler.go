@@ -74,10 +74,12 @@ type Reconciler struct {
 	GoOn func(context.Context)
 
 	requests     *admission.Queues[reporter.Identity, reconcile.Request]
+	tests        *admission.Queues[reporter.Identity, reconcile.Request]
 	lookups      *admission.Pacer[lookupLane, reconcile.Request]
 	attempts     *admission.Pacer[reporter.Identity, reconcile.Request]
 	sharedWrites *admission.Pacer[client.ObjectKey, reconcile.Request]
 	records      records
+	memories     memories
 	snapshots    kube.SharedReads[*snapshot]
 	// urgent are the resources for which somebody has asked for an attempt now, with whether its turn has come.
 	urgent sync.Map
@@ -86,6 +88,7 @@ type Reconciler struct {
 // Init makes a Reconciler ready for use.
 func (r *Reconciler) Init() *Reconciler {
 	r.requests = admission.NewQueues[reporter.Identity, reconcile.Request]()
+	r.tests = admission.NewQueues[reporter.Identity, reconcile.Request]()
 	r.lookups = admission.NewPacer[lookupLane, reconcile.Request](lookupInterval)
 	r.snapshots.GoOn = r.GoOn
 	if r.ServerTime == nil {
@@ -102,6 +105,7 @@ func (r *Reconciler) OnQueue(q kube.Queue) {
 		return func(request reconcile.Request, after time.Duration) { kube.Enqueue(q, request, priority, after) }
 	}
 	r.requests.OnDispatch(dispatchAs(kube.PriorityGranted))
+	r.tests.OnDispatch(dispatchAs(kube.PriorityRoutine))
 	r.attempts.OnDispatch(dispatchAs(kube.PriorityGranted))
 	r.lookups.OnDispatch(dispatchAs(kube.PriorityRoutine))
 	r.sharedWrites.OnDispatch(dispatchAs(kube.PriorityRoutine))
@@ -116,6 +120,7 @@ func (r *Reconciler) Tried(identity reporter.Identity) bool { return r.requests.
 // Reconcile makes one pass over one resource.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	defer r.requests.Begin(req)()
+	defer r.tests.Begin(req)()
 	defer r.attempts.Begin(req, time.Now)()
 	defer r.lookups.Begin(req, time.Now)()
 	defer r.sharedWrites.Begin(req, time.Now)()

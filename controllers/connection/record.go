@@ -3,6 +3,7 @@
 package connection
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -27,6 +29,7 @@ const (
 	causeRetained       = "Retained"
 	causeHandedOver     = "HandedOver"
 	causeAlreadyDeleted = "AlreadyDeleted"
+	causeNeverCreated   = "NeverCreated"
 )
 
 // eventMoved is the reason of the event that a connection is shown in another place than before.
@@ -43,6 +46,9 @@ type record struct {
 	// seenIn is where Reporter was found to have the connection just before its deletion, and shown what it showed of it.
 	seenIn *v1alpha1.ObservedIn
 	shown  *v1alpha1.ObservedConnection
+	// twins tell of other connections that were created for the resource, and stay, a sentence each; hasLooked says that it was looked for them.
+	twins     []string
+	hasLooked bool
 	// blockedSince is when the deletion was first blocked by Reporter, zero while it is not: its status may say so much later, as such
 	// writes are paced, and it must not be tried as often as at first until then.
 	blockedSince time.Time
@@ -158,6 +164,8 @@ func (m *records) takeTrail(resource types.UID) *trail {
 type trail struct {
 	// cause is empty where the connection was soft-deleted by us; note says what has become of it.
 	cause, eventType, note string
+	// twins tell of connections that were created for the resource as well, and stay in Reporter, a sentence each.
+	twins []string
 	// silent says that no event can be written, as the namespace is being deleted.
 	silent bool
 }
@@ -213,7 +221,10 @@ func (r *Reconciler) say(ctx context.Context, rc *v1alpha1.ReporterConnection, b
 // finalizers of others hold the resource as well.
 func (r *Reconciler) drop(ctx context.Context, rc *v1alpha1.ReporterConnection, left trail, drop func() (bool, error)) error {
 	var before *trail
-	r.records.update(rc.UID, func(record *record) { before, record.trail = record.trail, &left })
+	left.twins = r.twinsLeft(rc)
+	r.records.update(rc.UID, func(record *record) {
+		before, record.trail = record.trail, &left
+	})
 	dropped, err := drop()
 	r.records.update(rc.UID, func(record *record) {
 		record.released = dropped
@@ -239,7 +250,12 @@ func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnec
 	if left == nil {
 		return
 	}
-	logger := log.FromContext(ctx).WithValues("namespace", rc.Namespace, "name", rc.Name, "connectionID", rc.ConnectionID(), "configName", rc.ConfigName())
+	logger := log.FromContext(ctx).WithValues("namespace", rc.Namespace, "name", rc.Name, "connectionID", rc.ConnectionID(), "configName", rc.ConfigName(),
+		"endpoint", rc.EndpointKey().String(), "waited", rounded(sinceDeletion(rc)))
+	for _, twin := range left.twins {
+		connectionsLeftBehind.WithLabelValues(eventLost).Inc()
+		r.Events.Eventf(rc, nil, corev1.EventTypeWarning, eventLost, "Delete", "%s", twin)
+	}
 	if left.cause == "" {
 		connectionsDeleted.Inc()
 		logger.Info("Deleted connection in Reporter")
@@ -248,7 +264,7 @@ func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnec
 	connectionsLeftBehind.WithLabelValues(left.cause).Inc()
 	logger.Info("Released resource without deleting in Reporter", "cause", left.cause)
 	if !left.silent {
-		r.Events.Eventf(rc, nil, left.eventType, left.cause, "Delete", "connection %s: %s", rc.ConnectionID(), left.note)
+		r.Events.Eventf(rc, nil, left.eventType, left.cause, "Delete", "connection %s: %s", cmp.Or(rc.ConnectionID(), rc.ConfigName()), left.note)
 	}
 }
 

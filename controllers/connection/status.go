@@ -4,7 +4,6 @@ package connection
 
 import (
 	"context"
-	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -12,7 +11,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/decision"
@@ -27,8 +25,8 @@ func (r *Reconciler) patchStatus(ctx context.Context, base, rc *v1alpha1.Reporte
 	if equality.Semantic.DeepEqual(base.Status, rc.Status) {
 		return ctrl.Result{RequeueAfter: retryIn}, nil
 	}
-	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
-	if decision.TraitsOf(ready.Reason).Shared && reflect.DeepEqual(base.Status.ObservedIn, rc.Status.ObservedIn) &&
+	ready := orZero(apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady))
+	if decision.TraitsOf(ready.Reason).Shared && saysTheSame(base, rc) &&
 		!r.sharedWrites.Take(rc.EndpointKey(), kube.RequestFor(rc), time.Now()) {
 		return ctrl.Result{RequeueAfter: retryIn}, nil
 	}
@@ -41,13 +39,21 @@ func (r *Reconciler) patchStatus(ctx context.Context, base, rc *v1alpha1.Reporte
 		}
 		return result, err
 	}
-	log.FromContext(ctx).Info("Status changed", "ready", ready.Status, "reason", ready.Reason, "deleting", !rc.DeletionTimestamp.IsZero())
+	logTransition(ctx, base, rc)
 	return ctrl.Result{RequeueAfter: retryIn}, nil
+}
+
+// saysTheSame says whether a status says nothing new but in its conditions: those another pass finds out again.
+func saysTheSame(base, rc *v1alpha1.ReporterConnection) bool {
+	status := *rc.Status.DeepCopy()
+	status.Conditions, status.ObservedGeneration = base.Status.Conditions, base.Status.ObservedGeneration
+	return equality.Semantic.DeepEqual(base.Status, status)
 }
 
 // setBlocked puts a block into the conditions of a deleted resource. DeletionBlocked keeps its lastTransitionTime through changes of
 // reason, as it is the start of the wait, but where the wait so far says nothing about the one that follows.
 func setBlocked(rc *v1alpha1.ReporterConnection, block decision.Block) {
+	apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionStalled) // that was of the resource while it lived
 	setCondition(rc, v1alpha1.ConditionReady, metav1.ConditionFalse, block)
 	before := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked)
 	if before != nil && decision.TraitsOf(before.Reason).NotReportersDoing && !decision.TraitsOf(block.Reason).NotReportersDoing {
@@ -72,6 +78,7 @@ func setCondition(rc *v1alpha1.ReporterConnection, conditionType string, status 
 func observe(rc *v1alpha1.ReporterConnection, shown *reporter.Connection, place v1alpha1.ObservedIn) {
 	rc.Status.ObservedIn = &place
 	rc.Status.NotShownAt = ""
+	rc.Status.ConnectionID = shown.ID
 	rc.Status.Connection = &v1alpha1.ObservedConnection{
 		ConfigName:   shown.ConfigName,
 		ProductName:  shown.ProductName,
@@ -81,6 +88,25 @@ func observe(rc *v1alpha1.ReporterConnection, shown *reporter.Connection, place 
 		DatabaseName: shown.DatabaseName,
 		CreatedAt:    timeOrNil(shown.CreatedAt),
 		UpdatedAt:    timeOrNil(shown.UpdatedAt),
+	}
+	if described := rc.Spec.Connection; described != nil {
+		showDescribed(rc.Status.Connection, described, shown.Settings)
+	}
+}
+
+// showDescribed notes what is as described in the very words of the description: they are no secret, though the password may be among them.
+func showDescribed(noted *v1alpha1.ObservedConnection, described *v1alpha1.ConnectionDescription, shown reporter.Settings) {
+	for _, text := range []struct {
+		noted     *string
+		described string
+		shown     *string
+	}{
+		{&noted.ConfigName, described.ConfigName, shown.ConfigName}, {&noted.Type, string(described.Type), shown.Type},
+		{&noted.Host, described.Host, shown.Host}, {&noted.DatabaseName, described.DatabaseName, shown.DatabaseName},
+	} {
+		if text.shown != nil && *text.shown == text.described {
+			*text.noted = text.described
+		}
 	}
 }
 

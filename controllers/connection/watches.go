@@ -89,6 +89,7 @@ func (r *Reconciler) connectionGone(ctx context.Context, rc *v1alpha1.ReporterCo
 	r.leaveTrail(ctx, rc, true)
 	r.forget(kube.RequestFor(rc))
 	r.records.forget(rc.UID)
+	r.memories.forget(rc.UID)
 }
 
 // forget drops what waits for a turn, or was asked for, under the name of a resource that is gone.
@@ -97,6 +98,7 @@ func (r *Reconciler) forget(request reconcile.Request) {
 	r.lookups.Forget(request, time.Now())
 	r.sharedWrites.Forget(request, time.Now())
 	r.requests.Forget(request)
+	r.tests.Forget(request)
 	r.urgent.Delete(request)
 }
 
@@ -120,6 +122,9 @@ func (r *Reconciler) wakeClaims(ctx context.Context, changed *v1alpha1.ReporterC
 		log.FromContext(ctx).Error(err, "Listing claims to wake")
 		return
 	}
+	if changed.Describes() {
+		r.wakeDescribed(ctx, changed, gone, q)
+	}
 	gone = gone || !changed.DeletionTimestamp.IsZero()
 	for i := range all.Items {
 		other := &all.Items[i]
@@ -131,6 +136,24 @@ func (r *Reconciler) wakeClaims(ctx context.Context, changed *v1alpha1.ReporterC
 				enqueue(q, other, true)
 			}
 		case isDuplicate(other) && other.Status.ObservedIn != nil && oldestBefore(other, all.Items) == nil:
+			enqueue(q, other, true)
+		}
+	}
+}
+
+// wakeDescribed wakes the other resources that describe the same connection: a new one may be the heir of one that is being deleted, and one that
+// goes may leave it to another.
+func (r *Reconciler) wakeDescribed(ctx context.Context, changed *v1alpha1.ReporterConnection, gone bool, q kube.Queue) {
+	var all v1alpha1.ReporterConnectionList
+	if err := r.List(ctx, &all, client.InNamespace(changed.Namespace), client.MatchingFields{kube.ByDescription: kube.DescriptionKey(changed)},
+		client.UnsafeDisableDeepCopy); err != nil {
+		log.FromContext(ctx).Error(err, "Listing who describes a connection")
+		return
+	}
+	for i := range all.Items {
+		other := &all.Items[i]
+		if other.UID != changed.UID && (decision.IsHeir(changed, other) && !other.DeletionTimestamp.IsZero() || gone && isDuplicate(other)) {
+			r.lookups.Exempt(kube.RequestFor(other))
 			enqueue(q, other, true)
 		}
 	}
@@ -185,9 +208,11 @@ func (r *Reconciler) EndpointEvents() handler.TypedFuncs[*v1alpha1.ReporterEndpo
 	}
 }
 
-// SecretEvents wakes the connections of the endpoints that name a Secret which appears, vanishes, or has other contents.
+// SecretEvents wakes the connections of the endpoints that name a Secret which appears, vanishes, or has other contents, and those that are
+// described with it.
 func (r *Reconciler) SecretEvents() handler.TypedFuncs[*corev1.Secret, reconcile.Request] {
 	return access.SecretEvents(func(ctx context.Context, secret *corev1.Secret, q kube.Queue) {
+		r.wake(ctx, kube.DescribedWith(secret), q, (*v1alpha1.ReporterConnection).Describes)
 		for _, endpoint := range access.EndpointsOf(ctx, r, secret) {
 			r.wake(ctx, kube.UsersOf(&endpoint), q, unsettled)
 		}
@@ -196,9 +221,9 @@ func (r *Reconciler) SecretEvents() handler.TypedFuncs[*corev1.Secret, reconcile
 
 func every(*v1alpha1.ReporterConnection) bool { return true }
 
-// unsettled says whether a connection waits for something: its deletion, or to be found.
+// unsettled says whether a connection waits for something: its deletion, to be found, or what somebody has asked for.
 func unsettled(rc *v1alpha1.ReporterConnection) bool {
-	return !rc.DeletionTimestamp.IsZero() || !decision.IsSettled(rc)
+	return !rc.DeletionTimestamp.IsZero() || !decision.IsSettled(rc) || rc.Describes() && isAskedFor(rc, v1alpha1.RequestedAtAnnotation)
 }
 
 // wake adds those of the connections listed that wait for what has happened.
@@ -210,7 +235,7 @@ func (r *Reconciler) wake(ctx context.Context, listed client.ListOption, q kube.
 	}
 	for i := range connections.Items {
 		if rc := &connections.Items[i]; which(rc) {
-			if unsettled(rc) {
+			if unsettled(rc) || rc.Describes() {
 				r.lookups.Exempt(kube.RequestFor(rc))
 			}
 			enqueue(q, rc, true)

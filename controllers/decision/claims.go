@@ -15,6 +15,8 @@ const (
 	ClaimsNothing Standing = iota
 	// Unverified: it is not known yet whether Reporter shows it the connection.
 	Unverified
+	// Creating: it is not known yet what came of its request to create the connection.
+	Creating
 	// Successor: it goes on claiming the connection.
 	Successor
 )
@@ -23,6 +25,23 @@ const (
 type Claim struct {
 	Connection *v1alpha1.ReporterConnection
 	Standing   Standing
+}
+
+// IsClaim says whether a resource claims the connection of another one: it is live, and names it or is its heir.
+func IsClaim(claim, on *v1alpha1.ReporterConnection) bool {
+	id := on.ConnectionID()
+	return claim.UID != on.UID && claim.DeletionTimestamp.IsZero() && id != "" && (claim.ConnectionID() == id || IsHeir(claim, on))
+}
+
+// IsHeir says whether a live resource describes the connection that was created for another one of its namespace, or that this one took over and
+// still has, and has none of its own: it is the same resource under another name.
+func IsHeir(heir, of *v1alpha1.ReporterConnection) bool {
+	if heir.UID == of.UID || !heir.DeletionTimestamp.IsZero() || heir.Namespace != of.Namespace || heir.ConnectionID() != "" || !heir.Describes() ||
+		!of.Describes() || !of.IsTaken() || of.ConnectionID() == "" || of.Status.TakenOverBy != "" {
+		return false
+	}
+	is, was := heir.Spec.Connection, of.Spec.Connection
+	return is.ConfigName == was.ConfigName && is.ProductName == was.ProductName && heir.EndpointKey() == of.EndpointKey()
 }
 
 // JudgeClaim decides what a live claim counts for when another resource is deleted whose endpoint leads to here. In the same namespace
@@ -64,11 +83,21 @@ func MayRelease(changed *v1alpha1.ReporterConnection, gone bool, deleted *v1alph
 	return !gone && in != nil && (seen == nil || in.MayBe(*seen))
 }
 
-// successorOf returns the claim that goes on, nil if there is none. It prefers one that will delete the connection in its turn.
+// successorOf returns the claim that goes on, nil if there is none. It prefers one that has the connection already, and of several one that will
+// delete it in its turn.
 func successorOf(claims []Claim) *v1alpha1.ReporterConnection {
 	var successor *v1alpha1.ReporterConnection
+	rank := func(rc *v1alpha1.ReporterConnection) (rank int) {
+		if rc.ConnectionID() != "" {
+			rank += 2
+		}
+		if rc.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain {
+			rank++
+		}
+		return rank
+	}
 	for _, claim := range claims {
-		if claim.Standing == Successor && (successor == nil || claim.Connection.Spec.DeletionPolicy != v1alpha1.DeletionPolicyRetain) {
+		if claim.Standing == Successor && (successor == nil || rank(claim.Connection) >= rank(successor)) {
 			successor = claim.Connection
 		}
 	}

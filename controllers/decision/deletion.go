@@ -20,6 +20,10 @@ type Attempt struct {
 	Seen, SeenHere bool
 	// SentBefore says that an earlier DELETE may have been carried out although no answer said so.
 	SentBefore bool
+	// IsLeft says that the connection turned out to be somebody else's, so that nothing was sent; LeftTo names the resource of the same
+	// namespace whose it is, empty if it is not one.
+	IsLeft bool
+	LeftTo string
 	// ConfigName is the name by which jobs in Reporter know the connection, empty if it is not known.
 	ConfigName string
 }
@@ -36,6 +40,8 @@ const (
 	ReleaseAlreadyDeleted
 	// ReleaseNeverSeen: it is absent, and was never seen: perhaps the id is wrong.
 	ReleaseNeverSeen
+	// ReleaseToOther: it is somebody else's.
+	ReleaseToOther
 )
 
 // Verdict is what follows from an attempt: the finalizer is released, or the deletion is blocked.
@@ -48,6 +54,8 @@ type Verdict struct {
 // Anything else blocks the deletion.
 func JudgeDeletion(a Attempt, waited time.Duration) Verdict {
 	switch {
+	case a.IsLeft:
+		return Verdict{Release: ReleaseToOther}
 	case a.Deletion.IsDone():
 		return Verdict{Release: ReleaseDeleted}
 	case a.Deletion.Reason == v1alpha1.ReasonJobInProgress:
@@ -55,7 +63,9 @@ func JudgeDeletion(a Attempt, waited time.Duration) Verdict {
 		if a.ConfigName != "" {
 			a.Deletion.Detail = fmt.Sprintf("connection %q", a.ConfigName)
 		}
-		return Verdict{Block: JudgeBlock(a.Deletion, waited)}
+		block := JudgeBlock(a.Deletion, waited)
+		block.Message += ", or set spec.deletionPolicy to Retain"
+		return Verdict{Block: block}
 	case !a.Deletion.IsAbsent():
 		return Verdict{Block: JudgeBlock(a.Deletion, waited)}
 	case a.SecondLook.IsDone():

@@ -73,6 +73,10 @@ func JudgeGrounds(g Grounds, now time.Time) GroundsVerdict {
 	if successor := successorOf(g.Claims); successor != nil {
 		return GroundsVerdict{Step: StepHandOver, Successor: successor}
 	}
+	if i := slices.IndexFunc(g.Claims, func(claim Claim) bool { return claim.Standing == Creating }); i >= 0 {
+		return GroundsVerdict{Block: BlockFor(v1alpha1.ReasonCreating, fmt.Sprintf("ReporterConnection %q, which goes on with it, waits for what came of that",
+			g.Claims[i].Connection.Name), createdDelay)}
+	}
 	if !g.Obstacle.IsDone() {
 		return GroundsVerdict{Block: JudgeBlock(g.Obstacle, WaitedForReporter(rc, now))}
 	}
@@ -87,11 +91,11 @@ func judgeBrakes(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEnd
 	if rc.Spec.DeletionProtection {
 		return BlockFor(v1alpha1.ReasonDeletionProtected, "", 0), true
 	}
+	if block, suspended := judgeSuspension(rc, endpoint); suspended {
+		return block, true
+	}
 	if endpoint == nil {
 		return Block{}, false
-	}
-	if endpoint.Spec.Suspend {
-		return BlockFor(v1alpha1.ReasonSuspended, fmt.Sprintf("%q", endpoint.Name), 0), true
 	}
 	// The server's time is known to a second only, so a deletion may seem to be in the future: that must not make a delay of what has none.
 	if delay := endpoint.Spec.DeletionDelay; delay != nil && delay.Duration > 0 {
@@ -100,6 +104,28 @@ func judgeBrakes(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEnd
 			return BlockFor(v1alpha1.ReasonDeletionDelayed, fmt.Sprintf("%s (spec.deletionDelay of ReporterEndpoint %q)",
 				due.UTC().Format(time.RFC3339), endpoint.Name), wait), true
 		}
+	}
+	return Block{}, false
+}
+
+func judgeSuspension(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEndpoint) (block Block, suspended bool) {
+	switch {
+	case rc.Spec.Suspend:
+		return BlockFor(v1alpha1.ReasonSuspended, "", 0), true
+	case endpoint != nil && endpoint.Spec.Suspend:
+		return BlockFor(v1alpha1.ReasonSuspended, fmt.Sprintf(" of ReporterEndpoint %q", endpoint.Name), 0), true
+	default:
+		return Block{}, false
+	}
+}
+
+// JudgeManagement says whether a connection may be created or changed.
+func JudgeManagement(rc *v1alpha1.ReporterConnection, endpoint *v1alpha1.ReporterEndpoint) (block Block, forbidden bool) {
+	if block, suspended := judgeSuspension(rc, endpoint); suspended {
+		return block, true
+	}
+	if endpoint.Spec.ManagementPolicy == v1alpha1.ManagementPolicyDeleteOnly {
+		return BlockFor(v1alpha1.ReasonManagementForbidden, fmt.Sprintf("%q", endpoint.Name), 0), true
 	}
 	return Block{}, false
 }

@@ -29,22 +29,27 @@ func claimBy(standing Standing, name string, policy v1alpha1.DeletionPolicy) Cla
 	return Claim{Standing: standing, Connection: &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.ReporterConnectionSpec{DeletionPolicy: policy}}}
 }
 
+// endpointWith is one whose spec is changed.
+func endpointWith(change func(*v1alpha1.ReporterEndpointSpec)) *v1alpha1.ReporterEndpoint {
+	e := &v1alpha1.ReporterEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
+	change(&e.Spec)
+	return e
+}
+
 func TestJudgeGrounds(t *testing.T) {
 	unchanged := func(*v1alpha1.ReporterConnection) {}
 	retain := func(rc *v1alpha1.ReporterConnection) { rc.Spec.DeletionPolicy = "Retain" }
 	protect := func(rc *v1alpha1.ReporterConnection) { rc.Spec.DeletionProtection = true }
-	endpoint := func(change func(*v1alpha1.ReporterEndpointSpec)) *v1alpha1.ReporterEndpoint {
-		e := &v1alpha1.ReporterEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "default"}}
-		change(&e.Spec)
-		return e
-	}
-	plain := endpoint(func(*v1alpha1.ReporterEndpointSpec) {})
-	suspended := endpoint(func(spec *v1alpha1.ReporterEndpointSpec) { spec.Suspend = true })
-	retains := endpoint(func(spec *v1alpha1.ReporterEndpointSpec) { spec.DeletionPolicy = "Retain"; spec.Suspend = true })
-	delays := endpoint(func(spec *v1alpha1.ReporterEndpointSpec) {
+	suspend := func(rc *v1alpha1.ReporterConnection) { rc.Spec.Suspend = true }
+	retainSuspended := func(rc *v1alpha1.ReporterConnection) { retain(rc); suspend(rc) }
+	plain := endpointWith(func(*v1alpha1.ReporterEndpointSpec) {})
+	suspended := endpointWith(func(spec *v1alpha1.ReporterEndpointSpec) { spec.Suspend = true })
+	retains := endpointWith(func(spec *v1alpha1.ReporterEndpointSpec) { spec.DeletionPolicy = "Retain"; spec.Suspend = true })
+	delays := endpointWith(func(spec *v1alpha1.ReporterEndpointSpec) {
 		spec.DeletionDelay = &metav1.Duration{Duration: 30 * time.Second}
 	})
-	hurries := endpoint(func(spec *v1alpha1.ReporterEndpointSpec) { spec.DeletionDelay = &metav1.Duration{} })
+	lent := endpointWith(func(spec *v1alpha1.ReporterEndpointSpec) { spec.ManagementPolicy = "DeleteOnly" })
+	hurries := endpointWith(func(spec *v1alpha1.ReporterEndpointSpec) { spec.DeletionDelay = &metav1.Duration{} })
 	missing := Outcome{Reason: "EndpointNotFound", Detail: "create it"}
 	successor, other := claimBy(Successor, "heir", "Delete"), claimBy(ClaimsNothing, "other", "Delete")
 
@@ -67,6 +72,10 @@ func TestJudgeGrounds(t *testing.T) {
 		"protected":                           {grounds: Grounds{Endpoint: plain}, change: protect, reason: "DeletionProtected", says: "spec.deletionProtection is true", retryIn: 10 * time.Minute},
 		"protected, without an endpoint":      {grounds: Grounds{Obstacle: missing}, change: protect, reason: "DeletionProtected", says: "spec.deletionProtection is true", retryIn: 10 * time.Minute},
 		"suspended":                           {grounds: Grounds{Endpoint: suspended, Claims: []Claim{successor}}, reason: "Suspended", says: `"default"`, retryIn: 10 * time.Minute},
+		"suspended by itself":                 {grounds: Grounds{Endpoint: plain, Claims: []Claim{successor}}, change: suspend, reason: "Suspended", says: "spec.suspend is true", retryIn: 10 * time.Minute},
+		"suspended by itself, no endpoint":    {grounds: Grounds{Obstacle: missing}, change: suspend, reason: "Suspended", says: "spec.suspend is true", retryIn: 10 * time.Minute},
+		"suspended by itself, and retained":   {grounds: Grounds{Endpoint: plain}, change: retainSuspended, step: StepRetain, says: "spec.deletionPolicy"},
+		"the endpoint is for deletions alone": {grounds: Grounds{Endpoint: lent}, step: StepDelete},
 		"delayed":                             {grounds: Grounds{Endpoint: delays, Claims: []Claim{successor}}, after: 10 * time.Second, reason: "DeletionDelayed", says: "2026-01-01T13:00:30Z", retryIn: 20 * time.Second},
 		"no longer delayed":                   {grounds: Grounds{Endpoint: delays}, after: 30 * time.Second, step: StepDelete},
 		"not delayed, by a clock behind":      {grounds: Grounds{Endpoint: hurries}, after: -time.Second, step: StepDelete},
@@ -100,6 +109,36 @@ func TestJudgeGrounds(t *testing.T) {
 	}
 	if got := JudgeGrounds(Grounds{Endpoint: plain, Obstacle: done}, deleted); got.Step != StepNone {
 		t.Errorf("of a resource that is gone: step %d", got.Step)
+	}
+}
+
+func TestJudgeManagement(t *testing.T) {
+	tests := map[string]struct {
+		endpoint func(*v1alpha1.ReporterEndpointSpec)
+		suspend  bool
+		reason   string
+		says     string
+		retryIn  time.Duration
+	}{
+		"nothing is said":           {},
+		"full":                      {endpoint: func(spec *v1alpha1.ReporterEndpointSpec) { spec.ManagementPolicy = "Full" }},
+		"for deletions alone":       {endpoint: func(spec *v1alpha1.ReporterEndpointSpec) { spec.ManagementPolicy = "DeleteOnly" }, reason: "ManagementForbidden", says: `ReporterEndpoint "default" is DeleteOnly`, retryIn: 10 * time.Minute},
+		"the endpoint is suspended": {endpoint: func(spec *v1alpha1.ReporterEndpointSpec) { spec.Suspend = true }, reason: "Suspended", says: `spec.suspend of ReporterEndpoint "default" is true`, retryIn: 10 * time.Minute},
+		"the resource is suspended": {suspend: true, reason: "Suspended", says: "spec.suspend is true", retryIn: 10 * time.Minute},
+		"connections are retained":  {endpoint: func(spec *v1alpha1.ReporterEndpointSpec) { spec.DeletionPolicy = "Retain" }},
+		"deletions are delayed":     {endpoint: func(spec *v1alpha1.ReporterEndpointSpec) { spec.DeletionDelay = &metav1.Duration{Duration: time.Hour} }},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			if test.endpoint == nil {
+				test.endpoint = func(*v1alpha1.ReporterEndpointSpec) {}
+			}
+			rc := &v1alpha1.ReporterConnection{Spec: v1alpha1.ReporterConnectionSpec{Suspend: test.suspend}}
+			got, forbidden := JudgeManagement(rc, endpointWith(test.endpoint))
+			if forbidden != (test.reason != "") || got.Reason != test.reason || !strings.Contains(got.Message, test.says) || got.RetryIn != test.retryIn {
+				t.Errorf("forbidden: %t, %s (%s), again in %s; want %s (…%s…), %s", forbidden, got.Reason, got.Message, got.RetryIn, test.reason, test.says, test.retryIn)
+			}
+		})
 	}
 }
 

@@ -34,7 +34,8 @@ type LiveVerdict struct {
 func JudgeLive(l Look) LiveVerdict {
 	switch {
 	case l.Outcome.IsDone() && l.OlderClaim != "":
-		return LiveVerdict{metav1.ConditionTrue, BlockFor(v1alpha1.ReasonDuplicate, l.OlderClaim, 0)}
+		return LiveVerdict{metav1.ConditionTrue, BlockFor(v1alpha1.ReasonDuplicate, "Reporter shows the connection, and "+l.OlderClaim+
+			" claims it too and is older. The connection is deleted with the last resource that claims it", 0)}
 	case l.Outcome.IsDone():
 		return LiveVerdict{metav1.ConditionTrue, BlockFor(v1alpha1.ReasonAvailable, "", 0)}
 	}

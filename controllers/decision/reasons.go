@@ -27,6 +27,8 @@ type Traits struct {
 	RefusesClaim bool
 	// ForPerson: it does not end by itself, so it is tried again after MaxDelay.
 	ForPerson bool
+	// Stalled: nothing in progress ends it. Whoever waits for the resource need not wait any longer.
+	Stalled bool
 	// Inconclusive: it says nothing about whether the connection is there.
 	Inconclusive bool
 }
@@ -46,11 +48,11 @@ type row struct {
 // reasons is the one table of them: every reason of the API has its row.
 var reasons = map[string]row{
 	v1alpha1.ReasonAvailable: {message: "Reporter shows the connection"},
-	v1alpha1.ReasonDuplicate: {message: "Reporter shows the connection, and {detail} claims it too and is older. The connection is deleted with the last resource that claims it"},
+	v1alpha1.ReasonDuplicate: {message: "{detail}"},
 
 	v1alpha1.ReasonJobInProgress: {Traits: Traits{InReporter: true, Inconclusive: true},
-		message: "Jobs in Reporter, pending or processing, read from {detail}. The deletion goes on by itself when they have ended. " +
-			"A job whose worker died has to be ended in Reporter, or set spec.deletionPolicy to Retain"},
+		message: "Jobs in Reporter, pending or processing, read from {detail}. The operator goes on by itself when they have ended. " +
+			"A job whose worker died has to be ended in Reporter"},
 	v1alpha1.ReasonConflict: {Traits: Traits{InReporter: true, Inconclusive: true}, unstable: true,
 		message: "Reporter refuses because of a conflict: {detail}"},
 	v1alpha1.ReasonNotDeletable: {Traits: Traits{InReporter: true, ForPerson: true},
@@ -59,12 +61,35 @@ var reasons = map[string]row{
 	v1alpha1.ReasonInvalidConnectionID: {Traits: Traits{InReporter: true, RefusesClaim: true, ForPerson: true},
 		message: "Reporter does not accept spec.connectionID as an id, and it cannot be changed. " +
 			"Set spec.deletionPolicy to Retain and delete this resource, then create one with the right id"},
-	v1alpha1.ReasonConnectionNotFound: {Traits: Traits{RefusesClaim: true, ForPerson: true},
+	v1alpha1.ReasonConnectionNotFound: {Traits: Traits{RefusesClaim: true, ForPerson: true, Stalled: true},
 		message: "Reporter has no such connection for these credentials. Soft deletion is final: " +
 			"create a connection in Reporter, and a new resource with its id"},
-	v1alpha1.ReasonAbsenceUnverified: {Traits: Traits{ForPerson: true},
+	v1alpha1.ReasonAbsenceUnverified: {Traits: Traits{ForPerson: true, Stalled: true},
 		message: "Reporter does not have the connection, but it was seen at another URL or in another tenant (status.observedIn), " +
 			"so it may be alive there. Restore the endpoint's URL and credentials, or set spec.deletionPolicy to Retain"},
+	v1alpha1.ReasonCreating: {Traits: Traits{Inconclusive: true}, unstable: true,
+		message: "Reporter was asked to create the connection, and {detail}. The operator looks again by itself"},
+	v1alpha1.ReasonNameTaken: {Traits: Traits{InReporter: true, ForPerson: true, Stalled: true},
+		message: "Reporter has a connection {detail}"},
+	v1alpha1.ReasonTakenOver: {Traits: Traits{InReporter: true, ForPerson: true, Stalled: true},
+		message: "Somebody else has taken the connection over: status.takenOverBy has the mark. Nothing is changed. " +
+			"Set the annotation reporter.lerian.studio/takeBack to a new value to take it back"},
+	v1alpha1.ReasonInvalidConnection: {Traits: Traits{InReporter: true, ForPerson: true, Stalled: true},
+		message: "The connection cannot be as it is described: {detail}. Correct spec.connection"},
+	v1alpha1.ReasonNotApplied: {Traits: Traits{InReporter: true, ForPerson: true, Stalled: true},
+		message: "Reporter accepted the change, and shows another value all the same of: {detail}"},
+	v1alpha1.ReasonCreationUnverified: {Traits: Traits{ForPerson: true, Stalled: true},
+		message: "It is not known what came of the request to create the connection at {detail}, and the endpoint leads elsewhere now, or has other credentials. " +
+			"Restore them, or set the annotation reporter.lerian.studio/abandon to that URL"},
+	v1alpha1.ReasonManagementForbidden: {Traits: Traits{Local: true, ForPerson: true, Stalled: true},
+		message: "spec.managementPolicy of ReporterEndpoint {detail} is DeleteOnly, so the connection is neither created nor changed. Set it to Full, or name another endpoint"},
+	v1alpha1.ReasonHostNotAllowed: {Traits: Traits{Local: true, ForPerson: true, Stalled: true}, message: "{detail}"},
+
+	v1alpha1.ReasonTestSucceeded: {message: "Reporter has connected to the database"},
+	v1alpha1.ReasonTestFailed: {Traits: Traits{InReporter: true, ForPerson: true},
+		message: "Reporter could not connect to the database, or the database did not take the user name and the password. " +
+			"Correct spec.connection or its Secret: it is tested again when they change, or when the annotation reporter.lerian.studio/requestedAt does"},
+
 	v1alpha1.ReasonUnauthorized: {Traits: Traits{RefusesClaim: true, ForPerson: true}, unstable: true,
 		message: "Reporter does not accept the credentials: {detail}. Correct spec.auth of the ReporterEndpoint or the Secret it names"},
 	v1alpha1.ReasonForbidden: {unstable: true,
@@ -86,7 +111,7 @@ var reasons = map[string]row{
 	v1alpha1.ReasonDeletionProtected: {Traits: Traits{NotReportersDoing: true, ForPerson: true},
 		message: "spec.deletionProtection is true. Set it to false to let the deletion go on"},
 	v1alpha1.ReasonSuspended: {Traits: Traits{NotReportersDoing: true, ForPerson: true},
-		message: "spec.suspend of ReporterEndpoint {detail} is true. Set it to false to let the deletions go on"},
+		message: "spec.suspend{detail} is true. Set it to false to let the operator go on"},
 	v1alpha1.ReasonDeletionDelayed: {Traits: Traits{NotReportersDoing: true},
 		message: "The connection is deleted no earlier than {detail}, and not at all if another resource claims it by then: one of another name, " +
 			"as this one holds its own until it is gone. To keep the connection, set spec.deletionPolicy to Retain"},

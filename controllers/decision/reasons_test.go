@@ -93,8 +93,8 @@ func TestTraits(t *testing.T) {
 		"Conflict":            {InReporter: true, Inconclusive: true},
 		"NotDeletable":        {InReporter: true, ForPerson: true},
 		"InvalidConnectionID": {InReporter: true, ForPerson: true, RefusesClaim: true},
-		"ConnectionNotFound":  {ForPerson: true, RefusesClaim: true},
-		"AbsenceUnverified":   {ForPerson: true},
+		"ConnectionNotFound":  {ForPerson: true, RefusesClaim: true, Stalled: true},
+		"AbsenceUnverified":   {ForPerson: true, Stalled: true},
 		"Unauthorized":        {ForPerson: true, RefusesClaim: true},
 		"Forbidden":           {}, // it refuses no claim: Reporter says so also while its Access Manager fails
 		"RateLimited":         {Shared: true, Inconclusive: true},
@@ -110,6 +110,17 @@ func TestTraits(t *testing.T) {
 		"SecretNotFound":      {Local: true, ForPerson: true},
 		"SecretNotGranted":    {Local: true, ForPerson: true},
 		"InUse":               {Local: true, ForPerson: true},
+
+		"Creating":            {Inconclusive: true},
+		"NameTaken":           {InReporter: true, ForPerson: true, Stalled: true},
+		"TakenOver":           {InReporter: true, ForPerson: true, Stalled: true},
+		"InvalidConnection":   {InReporter: true, ForPerson: true, Stalled: true},
+		"TestSucceeded":       {},
+		"TestFailed":          {InReporter: true, ForPerson: true},
+		"NotApplied":          {InReporter: true, ForPerson: true, Stalled: true},
+		"CreationUnverified":  {ForPerson: true, Stalled: true},
+		"ManagementForbidden": {Local: true, ForPerson: true, Stalled: true},
+		"HostNotAllowed":      {Local: true, ForPerson: true, Stalled: true},
 
 		"FinalizersRemaining":    {NotReportersDoing: true, ForPerson: true},
 		"FinalizerRemovalFailed": {NotReportersDoing: true, ForPerson: true},

@@ -63,7 +63,12 @@ func Wiped(before, after []metav1.Condition) bool {
 	return apimeta.FindStatusCondition(before, v1alpha1.ConditionReady) != nil && apimeta.FindStatusCondition(after, v1alpha1.ConditionReady) == nil
 }
 
-// Requested says whether somebody has asked for an attempt, by a new value of the annotation.
+// Requested says whether somebody has asked for an attempt, or to take a connection back or to give it up, by a new value of an annotation.
 func Requested(before, after client.Object) bool {
-	return before.GetAnnotations()[v1alpha1.RequestedAtAnnotation] != after.GetAnnotations()[v1alpha1.RequestedAtAnnotation]
+	for _, annotation := range []string{v1alpha1.RequestedAtAnnotation, v1alpha1.TakeBackAnnotation, v1alpha1.AbandonAnnotation} {
+		if before.GetAnnotations()[annotation] != after.GetAnnotations()[annotation] {
+			return true
+		}
+	}
+	return false
 }

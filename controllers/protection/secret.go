@@ -59,6 +59,10 @@ func (r *SecretReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 	if err != nil {
 		return ctrl.Result{}, err
 	}
+	if !isOfEndpoint(&secret) {
+		_, err := r.release(ctx, &secret) // no deletion needs the credentials of a database
+		return kube.ResultOf(err)
+	}
 	if secret.DeletionTimestamp.IsZero() {
 		return kube.ResultOf(kube.EnsureFinalizer(ctx, r.Client, &secret, v1alpha1.InUseFinalizer))
 	}
@@ -78,6 +82,11 @@ func (r *SecretReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctr
 			"ReporterEndpoints of live ReporterConnections name this Secret: until it is created again, they cannot be looked up or deleted")
 	}
 	return kube.ResultOf(err)
+}
+
+// isOfEndpoint says whether a Secret is marked as one that holds the credentials of an endpoint.
+func isOfEndpoint(secret client.Object) bool {
+	return secret.GetLabels()[v1alpha1.CredentialsLabel] == v1alpha1.CredentialsOfEndpoint
 }
 
 // release takes our finalizer off. If the API server refuses it, an event says so, once: a Secret has no status.
@@ -107,7 +116,7 @@ func (r *SecretReconciler) releaseUnmarked(ctx context.Context, key types.Namesp
 	if err != nil {
 		return err
 	}
-	if metadata.Labels[v1alpha1.CredentialsLabel] == "true" {
+	if isOfEndpoint(&metadata) {
 		return nil // marked again: its event is on the way
 	}
 	_, err = r.release(ctx, &metadata)
@@ -123,7 +132,7 @@ func (r *SecretReconciler) releaseAllUnmarked(ctx context.Context) error {
 	}
 	var failed []error
 	for i := range list.Items {
-		if secret := &list.Items[i]; controllerutil.ContainsFinalizer(secret, v1alpha1.InUseFinalizer) && secret.Labels[v1alpha1.CredentialsLabel] != "true" {
+		if secret := &list.Items[i]; controllerutil.ContainsFinalizer(secret, v1alpha1.InUseFinalizer) && !isOfEndpoint(secret) {
 			failed = append(failed, r.releaseUnmarked(ctx, client.ObjectKeyFromObject(secret)))
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -52,13 +53,22 @@ func (s Scope) Includes(namespace string) bool {
 	return !s.IsNamespaced() || slices.Contains(s.granted, namespace)
 }
 
+// markedSecrets selects the Secrets that the operator may read.
+func markedSecrets() labels.Selector {
+	marked, err := labels.NewRequirement(v1alpha1.CredentialsLabel, selection.In, []string{v1alpha1.CredentialsOfEndpoint, v1alpha1.CredentialsOfDatabase})
+	if err != nil {
+		panic(err) // a constant is wrong
+	}
+	return labels.NewSelector().Add(*marked)
+}
+
 // CacheOptions are those of the manager's cache: of all Secrets it holds the marked ones alone, and of all RoleBindings those that the
 // operator has its rights by.
 func (s Scope) CacheOptions() cache.Options {
 	options := cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.Secret{}: {Label: labels.SelectorFromSet(labels.Set{v1alpha1.CredentialsLabel: "true"})},
+			&corev1.Secret{}: {Label: markedSecrets()},
 		},
 	}
 	if s.IsNamespaced() {

@@ -106,6 +106,7 @@ func newInstance(h *history, name string) *instance {
 			}
 		},
 		GoOn:       i.goOn,
+		Pool:       &reporter.Pool{Network: reporter.Network{InPlace: network{i}, GoOn: i.goOn}},
 		ServerTime: func() time.Time { return time.Now().Add(-time.Second) }, // it may be that far behind
 		Abort: func(reason error) {
 			h.mu.Lock()
@@ -113,7 +114,7 @@ func newInstance(h *history, name string) *instance {
 			i.aborted = reason
 		},
 	}
-	options := controllers.Options{MaxConcurrentReconciles: 8, CheckInterval: time.Hour, Network: reporter.Network{InPlace: network{i}, GoOn: i.goOn}}
+	options := controllers.Options{MaxConcurrentReconciles: 8, CheckInterval: time.Hour}
 	for _, wired := range controllers.New(env, options) {
 		c := &simulatedController{Controller: wired, i: i, untold: map[string][]func(){}, queue: newSimulatedQueue(h, wired.RateLimiter)}
 		if wired.OnQueue != nil {
@@ -153,7 +154,7 @@ func newInstance(h *history, name string) *instance {
 
 // watched says whether the cache holds an object: of Secrets, the marked ones alone.
 func watched(kind string, object client.Object) bool {
-	return object != nil && (kind != secretKind || object.GetLabels()[v1alpha1.CredentialsLabel] == "true")
+	return object != nil && (kind != secretKind || object.GetLabels()[v1alpha1.CredentialsLabel] != "")
 }
 
 // catchUp has the cache see the next change of a kind.
@@ -648,6 +649,11 @@ func (r *response) isOfReporter() bool {
 	return false
 }
 
+// isWrite says whether a request changes something in Reporter.
+func isWrite(request *http.Request) bool {
+	return request.Method != http.MethodGet && strings.Contains(request.URL.Path, "/v1/management/connections") && !strings.HasSuffix(request.URL.Path, "/test")
+}
+
 func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 	var body []byte
 	if request.Body != nil {
@@ -657,7 +663,7 @@ func (n network) RoundTrip(request *http.Request) (*http.Response, error) {
 	base, rest, _ := strings.Cut(request.URL.Path, "/v1/management/connections")
 	id := strings.TrimPrefix(rest, "/")
 	to := place{"http://" + request.URL.Host + base, n.i.h.tenantOf(strings.TrimPrefix(request.Header.Get("Authorization"), "Bearer "))}
-	c := &call{what: request.Method + " " + request.URL.Host + request.URL.Path, http: true, write: request.Method == http.MethodDelete, body: string(body),
+	c := &call{what: request.Method + " " + request.URL.Host + request.URL.Path, http: true, write: isWrite(request), body: string(body),
 		method: request.Method, to: to, id: id}
 	c.act = func() (any, error) { return n.i.h.exchange(c, request, body), nil }
 	value, err := n.i.do(request.Context(), c)

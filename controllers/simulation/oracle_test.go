@@ -3,6 +3,7 @@
 package simulation
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
 // progressBound is how long anything may take to go once all is put right: the slowest that the operator comes back, a tenth more,
@@ -60,7 +62,7 @@ func (w window) throughout(kind string, key client.ObjectKey, is func(client.Obj
 func (h *history) judgeSend(c *call) {
 	h.count("DELETE sent")
 	rc := c.pass.rc
-	if rc == nil || rc.Spec.ConnectionID != c.id || rc.DeletionTimestamp.IsZero() {
+	if rc == nil || idOf(rc) != c.id || rc.DeletionTimestamp.IsZero() {
 		h.fail("Safety 2: %s deletes %s, for which it has no deleted resource", c.pass, c.id)
 		return
 	}
@@ -74,7 +76,7 @@ func (h *history) judgeSend(c *call) {
 		h.fail("Safety 2: %s deletes %s at %s, and %s", c.pass, c.id, c.to.base, why)
 		return
 	}
-	switch seen := h.sightings[rc.UID]; {
+	switch seen := h.sightingsOf(rc); {
 	case rc.Status.ObservedIn != nil && !slices.ContainsFunc(seen, func(s sighting) bool { return s.place == c.to }):
 		h.fail("Safety 2: %s deletes %s at %v, which never showed it the connection, and another place did", c.pass, c.id, c.to)
 	case len(seen) == 0 && !c.pass.looked:
@@ -97,7 +99,7 @@ func (h *history) judgeSend(c *call) {
 // isClaim says whether an object is a live claim on a connection.
 func isClaim(object client.Object, uid types.UID, id string) bool {
 	claim, is := object.(*v1alpha1.ReporterConnection)
-	return is && claim.UID == uid && claim.Spec.ConnectionID == id && claim.DeletionTimestamp.IsZero()
+	return is && claim.UID == uid && id != "" && idOf(claim) == id && claim.DeletionTimestamp.IsZero()
 }
 
 // refusal is why a DELETE may not be sent for a resource as it was at a moment; empty if it may be.
@@ -146,7 +148,7 @@ func (w window) refusalOfEndpoint(c *call, rc *v1alpha1.ReporterConnection, obje
 		return "its endpoint does not allow the namespace"
 	}
 	for _, name := range secretsOf(endpoint) {
-		if !slices.ContainsFunc(w.states(secretKind, client.ObjectKey{Namespace: endpoint.Namespace, Name: name}), func(o client.Object) bool { return watched(secretKind, o) }) {
+		if !slices.ContainsFunc(w.states(secretKind, client.ObjectKey{Namespace: endpoint.Namespace, Name: name}), isMarked) {
 			return "its endpoint's Secret is not marked"
 		}
 	}
@@ -238,6 +240,23 @@ type sighting struct {
 	deleting bool // while it was being deleted
 }
 
+// sightingsOf are those of a resource, and of those of its namespace that described the same connection and had it before: who is renamed has seen
+// what it saw under its old name.
+func (h *history) sightingsOf(rc *v1alpha1.ReporterConnection) []sighting {
+	seen, known := slices.Clone(h.sightings[rc.UID]), map[types.UID]bool{rc.UID: true}
+	for key, versions := range h.api.versions[connectionKind] {
+		for _, v := range versions {
+			was, is := v.object.(*v1alpha1.ReporterConnection)
+			if is && key.Namespace == rc.Namespace && !known[was.UID] && was.Describes() && rc.Describes() && idOf(was) == idOf(rc) &&
+				was.Spec.Connection.ConfigName == rc.Spec.Connection.ConfigName {
+				known[was.UID] = true
+				seen = append(seen, h.sightings[was.UID]...)
+			}
+		}
+	}
+	return seen
+}
+
 // noteHeld notes when a process says that a deletion waits for a claim that was not looked up, whatever becomes of the write.
 func (h *history) noteHeld(i *instance, object client.Object) {
 	rc, is := object.(*v1alpha1.ReporterConnection)
@@ -268,6 +287,9 @@ func (h *history) learn(c *call, answer *response) {
 	if c.id == "" {
 		if answer.status == http.StatusUnauthorized && c.method == http.MethodPost {
 			h.refusedLogins = append(h.refusedLogins, c.body)
+		}
+		if p := c.pass; answer.status == http.StatusCreated && p != nil && p.rc != nil {
+			h.sightings[p.rc.UID] = append(h.sightings[p.rc.UID], sighting{c.to, c.i, false})
 		}
 		return
 	}
@@ -413,7 +435,7 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 	} else if w.endpointRetains(rc) {
 		may("Retained", "its endpoint retains")
 	}
-	if h.deletedFor[rc.UID] || slices.ContainsFunc(h.sightings[rc.UID], func(s sighting) bool { return !h.aliveAt(s.place, rc.Spec.ConnectionID) }) {
+	if h.deletedFor[rc.UID] || slices.ContainsFunc(h.sightingsOf(rc), func(s sighting) bool { return !h.aliveAt(s.place, idOf(rc)) }) {
 		may("AlreadyDeleted", "the connection is deleted")
 	}
 	if w.isInherited(rc) {
@@ -425,8 +447,21 @@ func (h *history) judgeConnection(rc *v1alpha1.ReporterConnection, p *pass) {
 			h.warningsOwed[rc.UID] = p
 		}
 	}
+	if rc.Spec.Connection != nil && w.isHeldBySibling(rc) {
+		may("HandedOver", "a sibling that goes too has it")
+	}
+	if rc.Spec.Connection != nil && h.isMarkedByAnother(rc) {
+		may("HandedOver", "its connection is another's by its mark")
+	}
+	if rc.Spec.Connection != nil && rc.Status.Creation != nil && rc.Annotations[v1alpha1.AbandonAnnotation] == rc.Status.Creation.URL {
+		may("LeftBehind", "somebody has given up what may have been created")
+	}
+	if rc.Spec.Connection != nil && idOf(rc) == "" && !h.hasMark(rc) {
+		may("NeverCreated", "no connection has its mark")
+		may("LeftBehind", "and nothing was recorded of it")
+	}
 	if len(causes) == 0 {
-		h.fail("Safety 1: %s lets %s go, and nothing says that its connection %s is deleted", p, client.ObjectKeyFromObject(rc), rc.Spec.ConnectionID)
+		h.fail("Safety 1: %s lets %s go, and nothing says that its connection %s is deleted", p, client.ObjectKeyFromObject(rc), idOf(rc))
 	}
 	h.releases[rc.UID] = release{p.controller.i, causes}
 	h.released[namedBy{p.controller.i, client.ObjectKeyFromObject(rc)}]++
@@ -481,9 +516,23 @@ func (w window) isInherited(rc *v1alpha1.ReporterConnection) bool {
 	for key := range w.h.api.versions[connectionKind] {
 		if slices.ContainsFunc(w.states(connectionKind, key), func(object client.Object) bool {
 			claim, is := object.(*v1alpha1.ReporterConnection)
-			return is && claim.UID != rc.UID && isClaim(claim, claim.UID, rc.Spec.ConnectionID) &&
+			return is && claim.UID != rc.UID && isClaim(claim, claim.UID, idOf(rc)) &&
 				(claim.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain || controllerutil.ContainsFinalizer(claim, v1alpha1.ConnectionFinalizer)) &&
 				(claim.Namespace == rc.Namespace || w.mayInherit(claim, rc))
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// isHeldBySibling says whether another resource of the namespace, which goes as well, had the connection and was held for it.
+func (w window) isHeldBySibling(rc *v1alpha1.ReporterConnection) bool {
+	for key := range w.h.api.versions[connectionKind] {
+		if key.Namespace == rc.Namespace && slices.ContainsFunc(w.states(connectionKind, key), func(object client.Object) bool {
+			sibling, is := object.(*v1alpha1.ReporterConnection)
+			return is && sibling.UID != rc.UID && sibling.Describes() && idOf(sibling) == idOf(rc) && sibling.Status.Sent != "" &&
+				controllerutil.ContainsFinalizer(sibling, v1alpha1.ConnectionFinalizer)
 		}) {
 			return true
 		}
@@ -579,8 +628,8 @@ func (h *history) unchangedSince(p *pass, kind string, object client.Object) boo
 // DELETE that was not sent. A process that leads no more, and whose patch got no answer, cannot know that it was another's that released the
 // resource: each counts by itself.
 func (h *history) judgeEvent(i *instance, rc *v1alpha1.ReporterConnection, eventType, reason string) {
-	if reason == "Moved" {
-		return
+	if slices.Contains([]string{"Moved", "Created", "Recreated", "Adopted", "TakenBack", "Corrected", "Changed", "LeftBehind", "Duplicate"}, reason) {
+		return // it is no release
 	}
 	by := heldBy{i, rc.UID}
 	if h.events[by]++; h.events[by] > 1 && h.restores == 0 {
@@ -618,7 +667,7 @@ func (h *history) judgeTrails() {
 }
 
 // leadsNowhere says whether a deleted resource waits for a person also when all else is right: its endpoint is gone for good, or
-// its connection was seen where nothing leads any more.
+// its connection was seen, or may have been created, where nothing leads any more.
 func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
 	if rc.DeletionTimestamp.IsZero() || rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		return false
@@ -627,7 +676,10 @@ func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
 	if h.auth == "none" {
 		healed.tenant = ""
 	}
-	if in := rc.Status.ObservedIn; in != nil && (in.Credentials != "" || in.URL != healed.base || in.TenantID != healed.tenant) && !h.aliveAt(healed, rc.Spec.ConnectionID) {
+	if in := rc.Status.ObservedIn; in != nil && (in.Credentials != "" || in.URL != healed.base || in.TenantID != healed.tenant) && !h.aliveAt(healed, idOf(rc)) {
+		return true
+	}
+	if record := rc.Status.Creation; record != nil && (record.Credentials != "" || record.URL != healed.base || record.TenantID != healed.tenant) {
 		return true
 	}
 	object, err := h.api.get(endpointKind, rc.EndpointKey())
@@ -638,4 +690,44 @@ func (h *history) leadsNowhere(rc *v1alpha1.ReporterConnection) bool {
 		_, err := h.api.get(secretKind, client.ObjectKey{Namespace: object.GetNamespace(), Name: name})
 		return err != nil
 	})
+}
+
+// markOf is the mark that the connections of a resource have in Reporter.
+func (h *history) markOf(rc *v1alpha1.ReporterConnection) string {
+	namespace := h.api.objects[namespaceKind][client.ObjectKey{Name: rc.Namespace}]
+	return string(namespace.GetUID()) + "/" + rc.Name
+}
+
+// isMarkedByAnother says whether the connection of a resource has a mark that is not the resource's.
+func (h *history) isMarkedByAnother(rc *v1alpha1.ReporterConnection) bool {
+	return slices.ContainsFunc(h.living(), func(c reportertest.Connection) bool {
+		mark, has := c.Metadata["reporterOperatorOwner"]
+		return c.ID == idOf(rc) && (has && mark != h.markOf(rc) || !has && rc.Status.TakenOverBy != "")
+	})
+}
+
+// hasMark says whether any Reporter has a connection of the described name with the mark of a resource.
+func (h *history) hasMark(rc *v1alpha1.ReporterConnection) bool {
+	return slices.ContainsFunc(h.living(), func(c reportertest.Connection) bool {
+		return c.Metadata["reporterOperatorOwner"] == h.markOf(rc) && c.ConfigName == rc.Spec.Connection.ConfigName
+	})
+}
+
+// living are the connections of all Reporters.
+func (h *history) living() []reportertest.Connection {
+	var all []reportertest.Connection
+	for _, r := range h.reporters {
+		all = append(all, r.Connections()...)
+	}
+	return all
+}
+
+// idOf is the id of the connection that a resource names, or that it was given.
+func idOf(rc *v1alpha1.ReporterConnection) string {
+	return cmp.Or(rc.Spec.ConnectionID, rc.Status.ConnectionID)
+}
+
+// isMarked says whether an object is a Secret with the credentials of an endpoint.
+func isMarked(object client.Object) bool {
+	return object != nil && object.GetLabels()[v1alpha1.CredentialsLabel] == "true"
 }

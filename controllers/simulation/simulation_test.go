@@ -21,6 +21,7 @@ import (
 var (
 	simulationSeed      = flag.Uint64("simulation.seed", 0, "simulate the one history of this seed, and print it")
 	simulationHistories = flag.Int("simulation.histories", 0, "how many histories to simulate, from the first seed on")
+	simulationTheme     = flag.String("simulation.theme", "", "the theme of all histories, in place of one that each draws")
 	simulationShorten   = flag.Bool("simulation.shorten", true, "shorten a history that fails")
 	simulationDuration  = flag.Duration("simulation.duration", 0, "simulate histories of new seeds for so long")
 )

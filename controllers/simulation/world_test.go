@@ -70,6 +70,7 @@ type history struct {
 	// What has really come about, whatever is known of it: where each resource was shown its connection, and at which URLs it was refused that;
 	// whose DELETE took effect; which processes have sent one, and for whom; which had Reporter's word that there is no such connection; the logins that were refused; and since
 	// when a process holds a deletion for a claim that was not looked up.
+	randomIDs     *rand.ChaCha8
 	sightings     map[types.UID][]sighting
 	refused       map[types.UID]map[string]bool
 	deletedFor    map[types.UID]bool
@@ -84,6 +85,7 @@ type history struct {
 	restores int
 
 	auth      string // of the endpoints: none, bearer, login, or opaque where bearer tokens do not say which tenant they are for
+	themeName string // of a theme, in place of one that is drawn
 	theme     theme
 	reporters map[string]*simulatedReporter
 	manager   *reportertest.AccessManager
@@ -158,6 +160,12 @@ func (h *history) play() {
 	if h.theme.hostile {
 		most = min(most, 250)
 	}
+	if h.theme.described { // to look a mark up takes many calls
+		most *= 3
+		h.calm = true
+		h.settle()
+		h.calm = false
+	}
 	for steps := 0; steps < most && h.failure == ""; steps++ {
 		h.step()
 	}
@@ -178,6 +186,13 @@ func (h *history) end() {
 	h.sleep(time.Minute)
 }
 
+// newReporter is a Reporter whose ids are the same each time that a history is played.
+func (h *history) newReporter() *reportertest.Reporter {
+	r := reportertest.New()
+	r.Random = h.randomIDs
+	return r
+}
+
 // set puts the world up.
 func (h *history) set() {
 	h.auth = []string{"bearer", "login", "none", "opaque"}[h.draw(4)]
@@ -188,11 +203,12 @@ func (h *history) set() {
 	h.lines, h.released = map[namedBy]int{}, map[namedBy]int{}
 	h.sentFor, h.foundAbsent, h.heldSince = map[heldBy]bool{}, map[heldBy]bool{}, map[heldBy]time.Time{}
 	h.counts, h.warned, h.endJob, h.home = map[string]int{}, map[types.UID]bool{}, map[string]func(){}, map[string]string{}
-	h.reporters = map[string]*simulatedReporter{homeHost: {Reporter: reportertest.New()}, otherHost: {Reporter: reportertest.New()}}
+	h.randomIDs = rand.NewChaCha8([32]byte{})
+	h.reporters = map[string]*simulatedReporter{homeHost: {Reporter: h.newReporter()}, otherHost: {Reporter: h.newReporter()}}
 	h.manager = reportertest.NewAccessManager(h.reporters[homeHost].Reporter)
 	tenants := []string{"ours", "ours", "ours", "theirs", "ours", "ours"}
 	if h.auth == "none" {
-		h.reporters[homeHost] = &simulatedReporter{Reporter: reportertest.New()}
+		h.reporters[homeHost] = &simulatedReporter{Reporter: h.newReporter()}
 		tenants = make([]string, 6)
 	}
 	if h.auth == "bearer" || h.auth == "opaque" {
@@ -260,11 +276,14 @@ func (h *history) moveClient(client, tenant string) {
 func (h *history) enrich() {
 	h.api.stride = 64
 	h.theme = themes[h.draw(3*len(themes)-2)/3] // the last one is rare, as it takes long
+	if named := slices.IndexFunc(themes, func(t theme) bool { return t.name == cmp.Or(h.themeName, *simulationTheme) }); named >= 0 {
+		h.theme = themes[named]
+	}
 	h.api.admission = h.api.admission && !h.theme.noAdmission
 	copies := map[string]map[int]string{homeHost + "/staging": {0: "ours", 1: "theirs", 2: "ours"}, otherHost: {1: "ours"}, homeHost + " theirs": {0: "theirs", 2: "theirs", 3: "theirs"}}
 	for _, at := range slices.Sorted(maps.Keys(copies)) {
 		if h.reporters[at] == nil {
-			h.reporters[at] = &simulatedReporter{Reporter: reportertest.New()}
+			h.reporters[at] = &simulatedReporter{Reporter: h.newReporter()}
 		}
 		for n, tenant := range copies[at] {
 			if h.auth == "none" {
@@ -283,6 +302,10 @@ func (h *history) enrich() {
 		h.settleNeighbour()
 	}
 	for _, namespace := range simulatedNamespaces {
+		if h.theme.described {
+			h.must(h.api.create(passwordOf(namespace)))
+			h.createDescribed(namespace)
+		}
 		other := h.secret(namespace, []string{"ours", "ours-too", "theirs"}[h.draw(3)])
 		other.Name = "other"
 		h.must(h.api.create(other))
@@ -304,6 +327,8 @@ type theme struct {
 	restored int
 	// hostile: there is a neighbour.
 	hostile bool
+	// described: connections are described as well.
+	described bool
 }
 
 var themes = []theme{
@@ -313,6 +338,7 @@ var themes = []theme{
 	{name: "in the middle of a call", names: 4, hasty: 25},
 	{name: "a crowd", names: 10, often: []int{0, 0, 0, 0, 5}},
 	{name: "an API server that is restored", names: 4, restored: 15},
+	{name: "described connections", names: 4, described: true, often: []int{0, 0, 9, 9, 9, 5}},
 	{name: "a hostile neighbour", names: 4, hostile: true},
 }
 
@@ -487,8 +513,10 @@ func (h *history) observe() {
 			c.fresh = false
 			switch {
 			case !c.http || c.pass == nil:
-			case c.write:
+			case c.write && c.method == http.MethodDelete:
 				h.judgeSend(c)
+			case c.write:
+				h.judgeChange(c)
 			default:
 				h.judgeLook(c.pass)
 			}
@@ -598,7 +626,7 @@ func (h *history) advance(c *call) {
 		h.lose(c)
 	case c.acted:
 		h.resume(c, c.value, c.err)
-	case c.abandoned && h.goesWrong(50):
+	case c.abandoned && (h.goesWrong(50) || c.isTooLate()):
 		c.acted = true // it never arrives
 	case !c.abandoned && !c.i.paused && h.goesWrong(8):
 		h.refuse(c)
@@ -622,6 +650,12 @@ func (h *history) advance(c *call) {
 			}
 		}
 	}
+}
+
+// isTooLate says whether Reporter does not carry a creation or a change out any more that its client has given up: docs/limits.md has for how
+// long it may.
+func (c *call) isTooLate() bool {
+	return c.write && c.method != "" && c.method != http.MethodDelete && time.Since(c.at) > 70*time.Second
 }
 
 func (c *call) by() string {
@@ -678,7 +712,11 @@ func (h *history) lose(c *call) {
 	err := error(apierrors.NewTimeoutError("the answer was lost", 1))
 	if c.http {
 		err = errReset
-		if h.draw(2) == 1 {
+		switch {
+		case h.draw(2) == 0:
+		case c.write && c.method != http.MethodDelete: // nobody refuses in Reporter's place what it has carried out
+			value, err = &response{503, http.Header{}, nil}, nil
+		default:
 			value, err = h.odd(), nil
 		}
 	}
@@ -896,6 +934,10 @@ func (h *history) weather() {
 			h.manager.RevokeTokens()
 		}
 	default:
+		if h.theme.described && h.draw(2) == 1 {
+			h.console()
+			return
+		}
 		if h.draw(4) == 1 {
 			h.say("somebody deletes %s in Reporter", name)
 			h.reporters[h.home[id]].Delete(id)
@@ -973,6 +1015,9 @@ func pick(h *history, kind string) client.Object {
 }
 
 func (h *history) createConnection(namespace string) string {
+	if h.theme.described && h.draw(3) > 0 {
+		return h.createDescribed(namespace)
+	}
 	rc := &v1alpha1.ReporterConnection{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("rc-%d", h.draw(h.theme.names))},
 		Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: h.ids[h.draw(3)], DeletionPolicy: v1alpha1.DeletionPolicyDelete,
@@ -998,6 +1043,10 @@ func (h *history) alterConnection() string {
 	what := ""
 	err := h.api.update(object, func(o client.Object) {
 		rc := o.(*v1alpha1.ReporterConnection)
+		if rc.Spec.Connection != nil && h.draw(2) == 1 {
+			what = h.alterDescription(rc)
+			return
+		}
 		switch h.draw(7) {
 		case 0, 1:
 			rc.Spec.DeletionProtection = !rc.Spec.DeletionProtection
@@ -1169,9 +1218,16 @@ func (h *history) heal() {
 		}
 		_ = h.recreate(secretKind, namespace)
 		_ = h.recreate(endpointKind, namespace)
+		if h.theme.described {
+			_ = h.api.create(passwordOf(namespace))
+		}
 	}
 	for _, object := range h.ours(secretKind) {
 		h.must(h.api.update(object, func(o client.Object) {
+			if o.GetName() == databaseSecret {
+				o.SetLabels(map[string]string{v1alpha1.CredentialsLabel: "database"})
+				return
+			}
 			h.fill(o.(*corev1.Secret), "ours")
 			if o.GetDeletionTimestamp().IsZero() || controllerutil.ContainsFinalizer(o, v1alpha1.InUseFinalizer) {
 				o.SetLabels(map[string]string{v1alpha1.CredentialsLabel: "true"})
@@ -1181,7 +1237,7 @@ func (h *history) heal() {
 	for _, object := range h.ours(endpointKind) {
 		h.must(h.api.update(object, func(o client.Object) {
 			spec := &o.(*v1alpha1.ReporterEndpoint).Spec
-			spec.URL, spec.Suspend = "http://"+homeHost, false
+			spec.URL, spec.Suspend, spec.ManagementPolicy = "http://"+homeHost, false, v1alpha1.ManagementPolicyFull
 			for _, user := range h.ours(connectionKind) { // what is right already is left alone: a change would wake the operator
 				if user.(*v1alpha1.ReporterConnection).EndpointKey() == client.ObjectKeyFromObject(o) && !h.allows(o.(*v1alpha1.ReporterEndpoint), user.GetNamespace()) {
 					spec.AllowedNamespaces = v1alpha1.AllowedNamespaces{From: v1alpha1.FromAll}
@@ -1190,7 +1246,9 @@ func (h *history) heal() {
 		}))
 	}
 	for _, object := range h.ours(connectionKind) {
-		h.must(h.api.update(object, func(o client.Object) { o.(*v1alpha1.ReporterConnection).Spec.DeletionProtection = false }))
+		h.must(h.api.update(object, func(o client.Object) {
+			o.(*v1alpha1.ReporterConnection).Spec.DeletionProtection, o.(*v1alpha1.ReporterConnection).Spec.Suspend = false, false
+		}))
 	}
 	for range 2 * len(simulatedKinds) {
 		h.collect()
@@ -1227,8 +1285,13 @@ func (h *history) finish() {
 			continue
 		}
 		left := h.deleting()
+		if len(left) == 0 && h.isConverging(healed) {
+			h.pass(10 * time.Minute)
+			continue
+		}
 		if len(left) == 0 {
 			h.judgeTrails()
+			h.judgeDescribed()
 			h.count(fmt.Sprintf("all gone within %2d minutes", int(time.Since(healed).Minutes())+1))
 			return
 		}

@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
 var _ = Describe("The manifests", func() {
@@ -38,8 +40,29 @@ var _ = Describe("The manifests", func() {
 		Expect(world.Create(ctx, pod, client.DryRunAll)).To(Succeed())
 	})
 
+	It("have samples of each kind, which work as they are but for the URL", func(ctx context.Context) {
+		s := newStage(ctx)
+		s.reporter.AllowToken("replace-with-a-token-for-Reporter", "")
+		named := s.reporter.Add(reportertest.Connection{ID: "019996b8-f3d1-7d2b-a192-6e91464d82fc"})
+		files, err := filepath.Glob("../../config/samples/*.yaml")
+		Expect(err).NotTo(HaveOccurred())
+		objects := kustomized(ctx, "resources: [../../config/samples]")
+		Expect(objects).To(HaveLen(len(files)-1), "none is left out")
+
+		s.kubectl(ctx, "apply", "--validate=strict", "-k", "../../config/samples")
+		s.patchEndpoint(ctx, `{"spec":{"url":"`+s.server.URL+`"}}`)
+		described := s.connection("ledger-db", "")
+		Eventually(ctx, reasonOf(described, "Ready")).Should(Equal("Available"))
+		Eventually(ctx, reasonOf(s.connection("books-db", ""), "Ready")).Should(Equal("Available"))
+		Expect(s.reporter.Connections()).To(ConsistOf(HaveField("ID", named.ID), HaveField("ID", described.Status.ConnectionID)))
+		Expect(s.reporter.Secrets(described.Status.ConnectionID)).To(Equal(reportertest.Secrets{
+			Host: "ledger-rw.billing.svc.cluster.local", UserName: "reporter", Password: "replace-with-the-password-of-the-database"}))
+		s.kubectl(ctx, "delete", "--timeout=30s", "-k", "../../config/samples")
+		Expect(s.reporter.Connections()).To(BeEmpty())
+	})
+
 	DescribeTable("fit together with their components", func(ctx context.Context, more, namespace, prefix string) {
-		objects := kustomized(ctx, "resources: [../../config/default]\ncomponents: [../../config/prometheus, ../../config/network-policy]\n"+more)
+		objects := kustomized(ctx, "resources: [../../config/default]\ncomponents: [../../config/prometheus, ../../config/grafana, ../../config/network-policy]\n"+more)
 		account := find[corev1.ServiceAccount](objects, "ServiceAccount")
 		Expect([]string{account.Namespace, account.Name}).To(Equal([]string{namespace, prefix + "controller-manager"}))
 		deployment := find[appsv1.Deployment](objects, "Deployment")
@@ -50,7 +73,9 @@ var _ = Describe("The manifests", func() {
 		Expect([]string{binding.Spec.ParamRef.Namespace, binding.Spec.ParamRef.Name}).To(Equal([]string{account.Namespace, account.Name}), "whom it restrains")
 
 		policy, monitor := find[networkingv1.NetworkPolicy](objects, "NetworkPolicy"), find[metav1.PartialObjectMetadata](objects, "ServiceMonitor")
-		Expect([]string{policy.Namespace, monitor.Namespace}).To(HaveEach(namespace))
+		rule, dashboard := find[metav1.PartialObjectMetadata](objects, "PrometheusRule"), find[corev1.ConfigMap](objects, "ConfigMap", prefix+"dashboard")
+		Expect([]string{policy.Namespace, monitor.Namespace, rule.Namespace, dashboard.Namespace}).To(HaveEach(namespace))
+		Expect(dashboard.Labels).To(HaveKeyWithValue("grafana_dashboard", "1"))
 		Expect(policy.Spec.PodSelector.MatchLabels).To(Equal(deployment.Spec.Template.Labels))
 	},
 		Entry("as they are", "", "reporter-operator-system", "reporter-operator-"),

@@ -66,7 +66,11 @@ var _ = Describe("Metrics", func() {
 		Expect(scrape("https", stranger)(ctx)).To(Equal("403 Authorization denied for user system:serviceaccount:" + s.namespace + ":stranger\n"))
 		Expect(scrape("https", prometheus)(ctx)).To(And(HavePrefix("200 "),
 			ContainSubstring(`reporter_operator_connections_left_behind_total{cause="Retained"} `),
-			ContainSubstring("reporter_operator_connections_deleted_total "), Not(ContainSubstring(s.namespace))))
+			ContainSubstring("reporter_operator_connections_deleted_total "),
+			ContainSubstring(`reporter_operator_endpoint_up{endpoint_name="default",endpoint_namespace="`+s.namespace+`",reason="Available"} 1`),
+			ContainSubstring(`reporter_operator_endpoint_breaker_open{endpoint_name="default",endpoint_namespace="`+s.namespace+`"} 0`),
+			ContainSubstring(`reporter_operator_requests_total{endpoint_name="default",endpoint_namespace="`+s.namespace+`",operation="delete",outcome="ok"} 1`),
+			Not(MatchRegexp(s.namespace+".*ledger"))), "only what waits for long is named, the first of an endpoint and a reason")
 		plain, err := scrape("http", prometheus)(ctx)
 		Expect(err).To(Or(Not(HaveOccurred()), MatchError(syscall.ECONNRESET), MatchError(io.EOF)), "without TLS it says no, or breaks off")
 		Expect(plain).To(Or(BeEmpty(), HavePrefix("400 ")))

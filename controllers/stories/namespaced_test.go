@@ -303,6 +303,19 @@ var _ = Describe("An operator with rights in some namespaces alone", Ordered, Co
 		Expect(unwatched.asked(http.MethodGet, rc.Spec.ConnectionID)).To(BeZero())
 	})
 
+	It("has connections created, kept as described and deleted", func(ctx context.Context) {
+		s := newStage(ctx).withDatabase(ctx)
+		rc := s.create(ctx, s.described("ledger"))
+		Expect(s.only()).To(s.asDescribed(ctx, "ledger"))
+		s.patchSecret(ctx, "database", `{"stringData":{"password":"changed"}}`)
+		Eventually(ctx, func() string { return s.reporter.Secrets(rc.Status.ConnectionID).Password }).Should(Equal("changed"))
+		s.patchConnection(ctx, "ledger", `{"spec":{"connection":{"port":5433}}}`)
+		Eventually(ctx, s.reporter.Connections).Should(ConsistOf(HaveField("Port", 5433)))
+		deleteNamespace(ctx, s.namespace)
+		expectEmptied(ctx, s.namespace)
+		Expect(s.reporter.Connections()).To(BeEmpty())
+	})
+
 	It("sees no claim in a namespace where it does not work", func(ctx context.Context) {
 		unwatched := newStage(ctx)
 		watched = nil

@@ -120,6 +120,25 @@ var _ = Describe("What a deletion needs", func() {
 		s.kubectl(ctx, "delete", "secret", "token", "--timeout=30s")
 	})
 
+	It("is no Secret of a database: one is never held, and a mark for databases lets go", func(ctx context.Context) {
+		s := newStage(ctx).withDatabase(ctx)
+		secret := &corev1.Secret{}
+		finalizers := func(ctx context.Context) ([]string, error) {
+			err := world.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "database"}, secret)
+			return secret.Finalizers, err
+		}
+		s.create(ctx, s.described("ledger"))
+		Expect(finalizers(ctx)).To(BeEmpty())
+		s.kubectl(ctx, "label", "--overwrite", "secret", "database", "reporter.lerian.studio/credentials=true")
+		Expect(finalizers(ctx)).To(Equal([]string{"reporter.lerian.studio/in-use"}))
+		s.kubectl(ctx, "label", "--overwrite", "secret", "database", "reporter.lerian.studio/credentials=database")
+		Expect(finalizers(ctx)).To(BeEmpty())
+		s.kubectl(ctx, "delete", "secret", "database", "--timeout=30s")
+		s.deleteConnections(ctx, "ledger")
+		s.expectGone(ctx, "ledger")
+		Expect(s.reporter.Connections()).To(BeEmpty(), "no deletion needs it")
+	})
+
 	It("leaves other Secrets alone", func(ctx context.Context) {
 		s := newStage(ctx)
 		s.kubectl(ctx, "create", "secret", "generic", "theirs", "--from-literal=a=b")

@@ -5,6 +5,7 @@ package stories_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,6 +149,8 @@ var _ = Describe("The operator's ServiceAccount", func() {
 			s = newStage(ctx).withSecuredEndpoint(ctx)
 			s.created(ctx, "ledger", s.reporter.Add(reportertest.Connection{}).ID)
 			s.kubectl(ctx, "create", "secret", "generic", "unmarked", "--from-literal=a=b")
+			Expect(world.Create(ctx, s.database("hush"))).To(Succeed())
+			s.create(ctx, s.described("books"))
 			operators = clientOf(theOperator)
 		})
 		DescribeTable("what is not its own:", func(ctx context.Context, object client.Object, name, patch, message string) {
@@ -174,6 +177,12 @@ var _ = Describe("The operator's ServiceAccount", func() {
 			Entry("the type of a Secret", &corev1.Secret{}, "token", `{"type":"example.com/theirs"}`, "field is immutable"),
 			Entry("the spec of a ReporterConnection", &v1alpha1.ReporterConnection{}, "ledger", `{"spec":{"deletionPolicy":"Retain"}}`, "nothing of a ReporterConnection but its finalizer reporter.lerian.studio/connection"),
 			Entry("an annotation of a ReporterConnection", &v1alpha1.ReporterConnection{}, "ledger", `{"metadata":{"annotations":{"reporter.lerian.studio/requestedAt":"now"}}}`, "nothing of a ReporterConnection but its finalizer"),
+			Entry("what a ReporterConnection describes", &v1alpha1.ReporterConnection{}, "books", `{"spec":{"connection":{"host":"theirs"}}}`, "nothing of a ReporterConnection but its finalizer"),
+			Entry("that a connection is to be taken back", &v1alpha1.ReporterConnection{}, "books", `{"metadata":{"annotations":{"reporter.lerian.studio/takeBack":"now"}}}`, "nothing of a ReporterConnection but its finalizer"),
+			Entry("the password of a database", &corev1.Secret{}, "database", `{"stringData":{"password":"theirs"}}`, "nothing of a Secret but its finalizer"),
+			Entry("the hosts that a password may be sent with", &corev1.Secret{}, "database", `{"metadata":{"annotations":{"reporter.lerian.studio/hosts":"theirs"}}}`, "nothing of a Secret but its finalizer"),
+			Entry("the mark of an endpoint's Secret onto a database's", &corev1.Secret{}, "database", `{"metadata":{"labels":{"reporter.lerian.studio/credentials":"true"}}}`, "nothing of a Secret but its finalizer"),
+			Entry("what a ReporterEndpoint may be used for", &v1alpha1.ReporterEndpoint{}, "default", `{"spec":{"managementPolicy":"DeleteOnly"}}`, "nothing of a ReporterEndpoint but its finalizer"),
 			Entry("the URL of a ReporterEndpoint", &v1alpha1.ReporterEndpoint{}, "default", `{"spec":{"url":"http://theirs"}}`, "nothing of a ReporterEndpoint but its finalizer reporter.lerian.studio/in-use"),
 			Entry("another finalizer onto a ReporterEndpoint", &v1alpha1.ReporterEndpoint{}, "default", `{"metadata":{"finalizers":["reporter.lerian.studio/in-use","reporter.lerian.studio/connection"]}}`, "nothing of a ReporterEndpoint but its finalizer"),
 		)
@@ -234,5 +243,48 @@ var _ = Describe("The cluster's own roles", func() {
 			`User "edit" cannot create resource "reporterendpoints" in API group "reporter.lerian.studio" in the namespace "` + s.namespace + `"`)))
 		Expect(s.as(ctx, "edit", "patch", "rep", "default", "--type=merge", "-p", `{"spec":{"suspend":true}}`)).To(MatchError(ContainSubstring(
 			`User "edit" cannot patch resource "reporterendpoints" in API group "reporter.lerian.studio" in the namespace "` + s.namespace + `"`)))
+	})
+
+	It("let an editor describe a connection, and neither say where Reporter is, nor what an endpoint is for, nor what was found", func(ctx context.Context) {
+		apply := func(object client.Object) error {
+			_, err := world.Kubectl(ctx, manifestOf(object), "--as", "edit", "create", "-f", "-")
+			return err
+		}
+		for _, what := range []string{"create reporterconnections", "patch reporterconnections", "delete reporterconnections", "create secrets"} {
+			Eventually(ctx, s.may("edit", what)).Should(BeTrue(), what)
+		}
+		rc := s.described("ledger")
+		Expect(apply(s.database("hush"))).To(Succeed())
+		Expect(apply(rc)).To(Succeed())
+		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
+		Expect(s.as(ctx, "edit", "annotate", "rconn", "ledger", "reporter.lerian.studio/takeBack=now")).To(Succeed())
+		Expect(s.as(ctx, "edit", "patch", "rconn", "ledger", "--subresource=status", "--type=merge", "-p", `{"status":{"sent":"forged"}}`)).To(MatchError(
+			ContainSubstring(`User "edit" cannot patch resource "reporterconnections/status"`)))
+		Expect(s.as(ctx, "edit", "patch", "rep", "default", "--type=merge", "-p", `{"spec":{"managementPolicy":"Full"}}`)).To(MatchError(
+			ContainSubstring(`User "edit" cannot patch resource "reporterendpoints"`)))
+		Expect(s.as(ctx, "edit", "delete", "rconn", "ledger", "--timeout=30s")).To(Succeed())
+		Expect(s.reporter.Connections()).To(BeEmpty())
+	})
+
+	It("let nobody who may write connections, and not read Secrets, have a password sent to a host that its Secret does not list", func(ctx context.Context) {
+		for _, role := range []string{"view", "edit"} {
+			s.kubectl(ctx, "create", "rolebinding", "writer-"+role, "--clusterrole=reporter-operator-"+role, "--user=writer")
+		}
+		Eventually(ctx, s.may("writer", "get reporterconnections")).Should(BeTrue())
+		Eventually(ctx, s.may("writer", "patch reporterconnections")).Should(BeTrue())
+		Expect(s.may("writer", "get secrets")(ctx)).To(BeFalse())
+		secret := s.database("hush")
+		secret.Annotations = map[string]string{"reporter.lerian.studio/hosts": "db.internal"}
+		Expect(world.Create(ctx, secret)).To(Succeed())
+		rc := s.create(ctx, s.described("ledger"))
+		Expect(s.as(ctx, "writer", "patch", "rconn", "ledger", "--type=merge", "-p", `{"spec":{"connection":{"host":"theirs.example.com"}}}`)).To(Succeed())
+		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("HostNotAllowed"))
+		theirs := s.described("theirs")
+		theirs.Spec.Connection.Host = "theirs.example.com"
+		_, err := world.Kubectl(ctx, manifestOf(theirs), "--as", "writer", "create", "-f", "-")
+		Expect(err).NotTo(HaveOccurred())
+		Eventually(ctx, reasonOf(theirs, "Ready")).Should(Equal("HostNotAllowed"))
+		Expect(s.only()).To(s.asDescribed(ctx, "ledger"))
+		Expect(s.bodies(http.MethodPatch)).To(BeEmpty())
 	})
 })

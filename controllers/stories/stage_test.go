@@ -4,6 +4,7 @@ package stories_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -106,13 +107,45 @@ func (s *stage) connection(name, id string) *v1alpha1.ReporterConnection {
 	}
 }
 
-// created creates a ReporterConnection and waits until the operator has seen its connection.
-func (s *stage) created(ctx context.Context, name, id string) *v1alpha1.ReporterConnection {
+// described is a ReporterConnection, not created yet, that describes a connection NAME-db through the endpoint `default`, with the password in
+// the Secret `database`.
+func (s *stage) described(name string) *v1alpha1.ReporterConnection {
+	return &v1alpha1.ReporterConnection{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		Spec: v1alpha1.ReporterConnectionSpec{Connection: &v1alpha1.ConnectionDescription{
+			ConfigName: name + "-db", ProductName: "ledger", Type: "POSTGRESQL", Host: "db.internal", Port: 5432, DatabaseName: "ledger",
+			UserName: "reporter", PasswordSecretRef: v1alpha1.SecretKeyReference{Name: "database", Key: "password"},
+		}},
+	}
+}
+
+// database is the marked Secret with a password, not created yet, that described resources name.
+func (s *stage) database(password string) *corev1.Secret {
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "database", Labels: map[string]string{"reporter.lerian.studio/credentials": "database"}},
+		StringData: map[string]string{"password": password},
+	}
+}
+
+// withDatabase creates the Secret `database`, and the endpoint after it.
+func (s *stage) withDatabase(ctx context.Context) *stage {
 	GinkgoHelper()
-	rc := s.connection(name, id)
+	Expect(world.Create(ctx, s.database("hush"))).To(Succeed())
+	return s.withEndpoint(ctx)
+}
+
+// create creates a ReporterConnection and waits until it is Ready.
+func (s *stage) create(ctx context.Context, rc *v1alpha1.ReporterConnection) *v1alpha1.ReporterConnection {
+	GinkgoHelper()
 	Expect(world.Create(ctx, rc)).To(Succeed())
 	Eventually(ctx, reasonOf(rc, v1alpha1.ConditionReady)).Should(Equal("Available"))
 	return rc
+}
+
+// created creates a ReporterConnection that claims an id, and waits until the operator has seen its connection.
+func (s *stage) created(ctx context.Context, name, id string) *v1alpha1.ReporterConnection {
+	GinkgoHelper()
+	return s.create(ctx, s.connection(name, id))
 }
 
 // populate creates so many resources, each for a connection of its own in the stage's Reporter, and returns the ids.
@@ -143,6 +176,11 @@ func (s *stage) patchEndpoint(ctx context.Context, patch string) {
 func (s *stage) patchConnection(ctx context.Context, name, patch string) {
 	GinkgoHelper()
 	s.patch(ctx, &v1alpha1.ReporterConnection{}, name, patch)
+}
+
+// tryPatch changes the spec of a ReporterConnection, by a JSON merge patch, unless the API server refuses it.
+func (s *stage) tryPatch(ctx context.Context, name, spec string) error {
+	return world.Patch(ctx, s.connection(name, ""), client.RawPatch(types.MergePatchType, []byte(`{"spec":`+spec+`}`)))
 }
 
 // patchSecret changes a Secret, by a JSON merge patch.
@@ -191,6 +229,18 @@ func (s *stage) kubectl(ctx context.Context, args ...string) string {
 	return output
 }
 
+// manifestOf is what a user would apply to have an object.
+func manifestOf(object client.Object) string {
+	GinkgoHelper()
+	kind, err := world.GroupVersionKindFor(object)
+	Expect(err).NotTo(HaveOccurred())
+	object = object.DeepCopyObject().(client.Object)
+	object.GetObjectKind().SetGroupVersionKind(kind)
+	manifest, err := json.Marshal(object)
+	Expect(err).NotTo(HaveOccurred())
+	return string(manifest)
+}
+
 func label(ctx context.Context, namespace, labels string) {
 	GinkgoHelper()
 	patch := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":`+labels+`}}`))
@@ -199,11 +249,12 @@ func label(ctx context.Context, namespace, labels string) {
 	Expect(world.Patch(ctx, object, patch)).To(Succeed())
 }
 
-// askNow has the operator try again whatever it waits for.
+// askNow has the operator try again whatever it waits for, unless the object is gone: it may just have tried by itself.
 func askNow[T conditioned](ctx context.Context, object T) {
 	GinkgoHelper()
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"reporter.lerian.studio/requestedAt":%q}}}`, time.Now().Format(time.RFC3339Nano))
-	Expect(world.Patch(ctx, object, client.RawPatch("application/merge-patch+json", []byte(patch)))).To(Succeed())
+	err := world.Patch(ctx, object, client.RawPatch("application/merge-patch+json", []byte(patch)))
+	Expect(client.IgnoreNotFound(err)).To(Succeed())
 }
 
 func deleteNamespace(ctx context.Context, name string) {
@@ -284,6 +335,84 @@ func (s *stage) checks() int {
 		}
 	}
 	return count
+}
+
+// byHand is the header of what somebody asks of Reporter past the operator.
+const byHand = "By-Hand"
+
+// hand asks Reporter for something past the operator, as somebody does in its console, and returns the status of the answer. Where Reporter wants
+// a token, the story has it allow "by hand".
+func (s *stage) hand(ctx context.Context, method, path, body string) int {
+	GinkgoHelper()
+	request, err := http.NewRequestWithContext(ctx, method, s.server.URL+"/v1/management/connections"+path, strings.NewReader(body))
+	Expect(err).NotTo(HaveOccurred())
+	request.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer by hand"}, byHand: {"yes"}}
+	response, err := http.DefaultClient.Do(request)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(response.Body.Close()).To(Succeed())
+	return response.StatusCode
+}
+
+// sent are the requests of the operator about connections, but for lists, as the method and what of its path follows the id.
+func (s *stage) sent() []string {
+	var sent []string
+	for _, request := range s.reporter.Requests() {
+		_, path, about := strings.Cut(request.Path, "/v1/management/connections")
+		isList := request.Method == http.MethodGet && path == ""
+		if !about || isList || request.Header.Get(byHand) != "" {
+			continue
+		}
+		_, of, isOf := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+		if isOf {
+			of = " /" + of
+		}
+		sent = append(sent, request.Method+of)
+	}
+	return sent
+}
+
+// searches counts the lists that the operator has asked for by a mark.
+func (s *stage) searches() int {
+	count := 0
+	for _, request := range s.reporter.Requests() {
+		if strings.Contains(request.Query, "metadata.reporterOperatorOwner") {
+			count++
+		}
+	}
+	return count
+}
+
+// bodies are those that the operator has sent with a method, oldest first.
+func (s *stage) bodies(method string) []map[string]any {
+	GinkgoHelper()
+	var bodies []map[string]any
+	for _, request := range s.reporter.Requests() {
+		if request.Method == method && len(request.Body) > 0 && request.Header.Get(byHand) == "" {
+			var body map[string]any
+			Expect(json.Unmarshal(request.Body, &body)).To(Succeed())
+			bodies = append(bodies, body)
+		}
+	}
+	return bodies
+}
+
+// isCreation says whether a POST is to create a connection, and not to test one.
+func isCreation(request *http.Request) bool { return request.URL.Path == "/v1/management/connections" }
+
+// only is the one living connection of the stage's Reporter.
+func (s *stage) only() reportertest.Connection {
+	GinkgoHelper()
+	all := s.reporter.Connections()
+	Expect(all).To(HaveLen(1))
+	return all[0]
+}
+
+// mark is that of a resource in the stage's namespace.
+func (s *stage) mark(ctx context.Context, name string) string {
+	GinkgoHelper()
+	var namespace corev1.Namespace
+	Expect(world.Get(ctx, client.ObjectKey{Name: s.namespace}, &namespace)).To(Succeed())
+	return string(namespace.UID) + "/" + name
 }
 
 func (s *stage) alive(ids []string) []string {

@@ -61,4 +61,21 @@ var _ = Describe("A cluster without MutatingAdmissionPolicy", Ordered, func() {
 		s.kubectl(ctx, "label", "secret", "token", "reporter.lerian.studio/credentials-")
 		s.kubectl(ctx, "delete", "secret", "token", "--timeout=30s")
 	})
+
+	It("lets a Secret go that has become a database's", func(ctx context.Context) {
+		s := newStage(ctx).withSecuredEndpoint(ctx)
+		Eventually(ctx, s.writes).Should(ContainElement("patch secrets token"))
+		s.kubectl(ctx, "label", "--overwrite", "secret", "token", "reporter.lerian.studio/credentials=database")
+		s.kubectl(ctx, "delete", "secret", "token", "--timeout=30s")
+	})
+
+	It("has a connection created whose resource is held before, and holds nothing of its database", func(ctx context.Context) {
+		s := newStage(ctx).withDatabase(ctx)
+		rc := s.create(ctx, s.described("ledger"))
+		Eventually(ctx, s.writesAbout("ledger")).Should(Equal(append([]string{"patch reporterconnections ledger"}, writesToReady...)))
+		Expect(s.writesAbout("database")()).To(BeEmpty())
+		s.deleteConnections(ctx, "ledger")
+		s.expectGone(ctx, "ledger")
+		Expect(s.reporter.Alive(rc.Status.ConnectionID)).To(BeFalse())
+	})
 })

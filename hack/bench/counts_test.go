@@ -49,17 +49,25 @@ func TestTally(t *testing.T) {
 	noted.see(play.Exchange{Method: "GET", URI: "/v1/management/connections?page=1&limit=1", Answer: "200"})
 	noted.see(play.Exchange{Method: "GET", URI: "/v1/management/connections/a", Answer: "200"})
 	noted.see(play.Exchange{Method: "DELETE", URI: "/v1/management/connections/b", Answer: "429 429"})
+	noted.see(play.Exchange{Method: "GET", URI: "/v1/management/connections?limit=20&metadata.owner=c&page=1", Answer: "200"})
+	noted.see(play.Exchange{Method: "POST", URI: "/v1/management/connections", Answer: "201"})
+	noted.see(play.Exchange{Method: "PATCH", URI: "/v1/management/connections/c", Answer: "200"})
+	noted.see(play.Exchange{Method: "POST", URI: "/v1/management/connections/c/test", Answer: "500 500"})
 	noted.see(late)
 	for name, test := range map[string]struct {
 		of   func(exchange) bool
 		want string
 	}{
-		"any":               {anyCall, "a 204, 200, a 200, b 429 429"}, // in the order of the requests
-		"about connections": {aboutConnection, "a 204, a 200, b 429 429"},
+		"any":               {anyCall, "a 204, 200, a 200, b 429 429, 200, 201, c 200, c 500 500"}, // in the order of the requests
+		"about connections": {aboutConnection, "a 204, a 200, b 429 429, c 200, c 500 500"},
 		"deletions":         {isDeletion, "a 204, b 429 429"},
 		"deletions done":    {isDone, "a 204"},
 		"lookups":           {isLookup, "a 200"},
 		"too many":          {isTooMany, "b 429 429"},
+		"searches":          {isSearch, "200"},
+		"creations":         {isCreation, "201"},
+		"changes":           {isChange, "c 200"},
+		"tests":             {isTest, "c 500 500"},
 	} {
 		got := ""
 		for _, e := range noted.calls(test.of) {

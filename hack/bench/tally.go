@@ -16,6 +16,8 @@ type exchange struct {
 	at     time.Time // of the request
 	method string
 	id     string // of the connection it was about, if it was about one
+	test   bool   // it had Reporter test that
+	search bool   // it was for the connections of a mark
 	answer string // as in "409 FET-1021"
 }
 
@@ -30,9 +32,10 @@ func (t *tally) see(e play.Exchange) {
 	if !about {
 		id = ""
 	}
+	id, test := strings.CutSuffix(id, "/test")
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.exchanges = append(t.exchanges, exchange{time.Now().Add(-e.Took), e.Method, id, e.Answer})
+	t.exchanges = append(t.exchanges, exchange{time.Now().Add(-e.Took), e.Method, id, test, strings.Contains(e.URI, "?") && strings.Contains(e.URI, "metadata."), e.Answer})
 }
 
 // reset forgets what was noted so far.
@@ -60,6 +63,10 @@ func anyCall(exchange) bool           { return true }
 func aboutConnection(e exchange) bool { return e.id != "" }
 func isDeletion(e exchange) bool      { return e.method == "DELETE" }
 func isLookup(e exchange) bool        { return e.method == "GET" && e.id != "" }
+func isCreation(e exchange) bool      { return e.method == "POST" && e.id == "" }
+func isChange(e exchange) bool        { return e.method == "PATCH" }
+func isTest(e exchange) bool          { return e.test }
+func isSearch(e exchange) bool        { return e.search }
 func isDone(e exchange) bool          { return e.method == "DELETE" && e.answer == "204" }
 func isTooMany(e exchange) bool       { return strings.HasPrefix(e.answer, "429") }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command demo shows the operator at work, on this machine alone: a Kubernetes control plane of its own, Reporters in memory,
-// and the operator as a process between them. It deletes four ReporterConnections that meet four different obstacles, tells
-// what happens, checks that it is what should happen, and cleans up.
+// and the operator as a process between them. It shows the life of a connection from its description to its deletion, checks that
+// what happens is what should happen, and cleans up.
 //
 //	make demo         # exits with 0 if all went as it should
 //	make playground   # the same world, for you to play with

@@ -11,7 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -21,39 +21,18 @@ import (
 	"github.com/reporter-operator/reporter-operator/internal/testenv"
 )
 
-// actor is one ReporterConnection of the play, and the connection in Reporter that it claims.
-type actor struct {
-	name, id string
-	endpoint string
-	expected expectation
-}
+// hero is the ReporterConnection whose life is shown.
+const hero = "ledger"
 
-// configName is what Reporter calls the actor's connection.
-func (a actor) configName() string { return a.name + "-db" }
+// heroConnection is what Reporter calls its connection.
+const heroConnection = hero + "-db"
 
-// The cast. The ids stay the same, so that two runs read alike.
+// Connections that are in Reporter before anything is described. The ids stay the same, so that two runs read alike.
 var (
-	idle = actor{
-		name: "idle", id: "019996b8-f3d1-7d2b-a192-6e91464d82fc", endpoint: "default",
-		expected: expectation{calls: regexp.MustCompile(`^DELETE 204$`), writes: 1},
-	}
-	busy = actor{
-		name: "busy", id: "019996b9-174d-7a23-9f87-f7336d5ad98c", endpoint: "default",
-		expected: expectation{calls: regexp.MustCompile(`^(\d+ × )?DELETE 409 FET-1021, DELETE 204$`), held: []string{"JobInProgress"}, writes: 2},
-	}
-	vanished = actor{
-		name: "vanished", id: "019996b9-3b1e-7475-bb50-c81bbb553432", endpoint: "default",
-		expected: expectation{calls: regexp.MustCompile(`^DELETE 404 FET-1001, GET 404 FET-1001$`), writes: 1},
-	}
-	remote = actor{
-		name: "remote", id: "019996b9-5f0a-7c1e-8a4d-2b6f0e9d7c35", endpoint: "remote",
-		expected: expectation{calls: regexp.MustCompile(`^DELETE 204$`),
-			held: []string{"ReporterUnavailable"}, writes: 2},
-	}
-	actors = []actor{idle, busy, vanished, remote}
-
-	// bystander is a connection that no resource claims.
-	bystander = actor{name: "bystander", id: "019996b9-83f6-7e90-9c12-5d3a7f1b4e68", endpoint: "default"}
+	// bystander is one that somebody made by hand.
+	bystander = reportertest.Connection{ID: "019996b9-83f6-7e90-9c12-5d3a7f1b4e68", ConfigName: "byhand-db", ProductName: "ledger"}
+	// remote is in a Reporter of its own.
+	remote = reportertest.Connection{ID: "019996b9-5f0a-7c1e-8a4d-2b6f0e9d7c35", ConfigName: "remote-db"}
 )
 
 // stage is where the play goes on: a control plane with the operator, and a Reporter for each endpoint.
@@ -87,11 +66,11 @@ func (s *stage) alive(connectionID string) bool {
 	return false
 }
 
-// setUp builds the stage up to the point where all actors are Ready. tearDown must be called even after an error.
+// setUp builds the stage up to the point where the operator waits for something to do. tearDown must be called even after an error.
 func (s *stage) setUp(ctx context.Context) error {
-	s.screen.say(`Delete a ReporterConnection, and the operator soft-deletes the connection in Lerian's Reporter. The resource goes ` +
-		`when that is proven, and says what it waits for until then.`)
-	s.screen.title("A Kubernetes control plane, the operator, and two Reporters in memory")
+	s.screen.say(`Describe a connection of Lerian's Reporter in a ReporterConnection, and the operator creates it, keeps it as described, and ` +
+		`soft-deletes it with its resource.`)
+	s.screen.title("A Kubernetes control plane, the operator, and a Reporter in memory")
 	s.screen.say("etcd and kube-apiserver start, get the operator's manifests; the operator is built meanwhile ...")
 	start := time.Now()
 	var err error
@@ -108,38 +87,19 @@ func (s *stage) setUp(ctx context.Context) error {
 		return err
 	}
 	s.screen.say("... done in %.1f s. The operator runs as a process of its own, as its own ServiceAccount.", time.Since(start).Seconds())
-
-	for _, endpoint := range []string{"default", "remote"} {
-		if err := s.serveReporter(endpoint); err != nil {
-			return err
-		}
+	if err := s.serveReporter("default", bystander); err != nil {
+		return err
 	}
-	s.screen.say("The Reporters listen at %s and %s.", s.servers["default"].URL, s.servers["remote"].URL)
+	s.screen.say("Reporter listens at %s.", s.servers["default"].URL)
 	watching, stop := context.WithCancel(ctx)
 	s.stopWatch = stop
-	if err := s.timeline.follow(watching, s.world); err != nil {
-		return err
-	}
-
-	s.screen.title("Connections that exist in Reporter are claimed by resources")
-	if err := s.kubectl(ctx, s.manifests(), "apply", "-f", "-"); err != nil {
-		return err
-	}
-	if output, err := s.run(ctx, "", "wait", "--for=condition=Ready", "rep,rconn", "--all", "--timeout=60s"); err != nil {
-		s.kubectl(ctx, "", "get", "rep,rconn") //nolint:errcheck // for people; what is wrong is known
-		return fmt.Errorf("waiting for the resources to be Ready: %w\n%s", err, output)
-	}
-	return s.kubectl(ctx, "", "get", "rconn")
+	return s.timeline.follow(watching, s.world)
 }
 
-// serveReporter opens the Reporter of an endpoint, with the connections of the actors that name it.
-func (s *stage) serveReporter(endpoint string) error {
+// serveReporter opens the Reporter of an endpoint, with a connection that somebody made.
+func (s *stage) serveReporter(endpoint string, made reportertest.Connection) error {
 	reporter := reportertest.New()
-	for _, a := range append([]actor{bystander}, actors...) {
-		if a.endpoint == endpoint {
-			reporter.Add(reportertest.Connection{ID: a.id, ConfigName: a.configName()})
-		}
-	}
+	reporter.Add(made)
 	s.reporters[endpoint] = reporter
 	var handler http.Handler = reporter
 	if endpoint == "default" {
@@ -151,29 +111,53 @@ func (s *stage) serveReporter(endpoint string) error {
 	return err
 }
 
-// manifests is what a user would write.
-func (s *stage) manifests() string {
-	var documents []string
-	for _, endpoint := range []string{"default", "remote"} {
-		documents = append(documents, fmt.Sprintf(`apiVersion: reporter.lerian.studio/v1alpha1
+// endpointManifest says where a Reporter is.
+func (s *stage) endpointManifest(name string) string {
+	return fmt.Sprintf(`apiVersion: reporter.lerian.studio/v1alpha1
 kind: ReporterEndpoint
 metadata: {name: %s}
 spec: {url: %q}
-`, endpoint, s.servers[endpoint].URL))
-	}
-	for _, a := range actors {
-		spec := "connectionID: " + a.id
-		if a.endpoint != "default" {
-			spec += ", endpointRef: {name: " + a.endpoint + "}"
-		}
-		documents = append(documents, fmt.Sprintf(`apiVersion: reporter.lerian.studio/v1alpha1
-kind: ReporterConnection
-metadata: {name: %s}
-spec: {%s}
-`, a.name, spec))
-	}
-	return strings.Join(documents, "---\n")
+`, name, s.servers[name].URL)
 }
+
+const (
+	// host is that of the databases.
+	host = "ledger-rw.billing.svc.cluster.local"
+	// firstPassword and secondPassword are what they want one after the other.
+	firstPassword  = "correct-horse"
+	secondPassword = "battery-staple"
+)
+
+func secretManifest(resource string) string {
+	return fmt.Sprintf(`apiVersion: v1
+kind: Secret
+metadata:
+  name: %s-password
+  labels: {reporter.lerian.studio/credentials: database}
+stringData: {password: %s}
+`, resource, firstPassword)
+}
+
+// description describes a connection.
+func description(resource, configName string) string {
+	return fmt.Sprintf(`apiVersion: reporter.lerian.studio/v1alpha1
+kind: ReporterConnection
+metadata: {name: %[1]s}
+spec:
+  connection:
+    configName: %[2]s
+    productName: ledger
+    type: POSTGRESQL
+    host: %[3]s
+    port: 5432
+    databaseName: ledger
+    userName: reporter
+    passwordSecretRef: {name: %[1]s-password, key: password}
+`, resource, configName, host)
+}
+
+// documents joins manifests to one.
+func documents(manifests ...string) string { return strings.Join(manifests, "---\n") }
 
 // kubectl runs kubectl and shows it, as if it had been typed.
 func (s *stage) kubectl(ctx context.Context, stdin string, args ...string) error {
@@ -183,11 +167,22 @@ func (s *stage) kubectl(ctx context.Context, stdin string, args ...string) error
 	if ctx.Err() != nil {
 		return err
 	}
-	s.screen.command("kubectl "+strings.Join(args, " "), stdin, output)
+	s.screen.command("kubectl "+asTyped(args), stdin, output)
 	if s.timeline.isOn() {
 		s.screen.print("\n")
 	}
 	return err
+}
+
+// asTyped is how one types arguments in a shell.
+func asTyped(args []string) string {
+	typed := slices.Clone(args)
+	for i, arg := range typed {
+		if strings.ContainsAny(arg, `{}"$ `) {
+			typed[i] = "'" + arg + "'"
+		}
+	}
+	return strings.Join(typed, " ")
 }
 
 // run runs the control plane's own kubectl and returns all that it prints.
@@ -220,9 +215,7 @@ func (s *stage) showTrouble(ctx context.Context, failed error) {
 	s.timeline.end()
 	var late *stuck
 	if errors.As(failed, &late) {
-		for _, resource := range late.resources {
-			s.kubectl(ctx, "", "describe", "rconn", resource) //nolint:errcheck // what can be shown is shown
-		}
+		s.kubectl(ctx, "", "describe", "rconn", hero) //nolint:errcheck // what can be shown is shown
 	}
 	if log, err := os.ReadFile(s.logPath()); err == nil {
 		s.screen.title("The operator's log ends with")

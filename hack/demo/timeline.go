@@ -3,8 +3,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"time"
@@ -36,15 +38,16 @@ type timeline struct {
 	// alive says whether a connection is alive in the Reporter that has it.
 	alive func(connectionID string) bool
 
-	mu       sync.Mutex
-	changed  chan struct{}          // closed, and made anew, with each thing seen
-	heading  string                 // of the first column, until it is printed
-	stamp    func(time.Time) string // writes the first column; nothing is printed while it is nil
-	first    time.Time              // when the first thing was seen since begin
-	paused   bool
-	pending  []line
-	last     map[string]*repeated // by resource: the last call about it
-	accounts map[string]*account  // by connectionID
+	mu        sync.Mutex
+	changed   chan struct{}          // closed, and made anew, with each thing seen
+	heading   string                 // of the first column, until it is printed
+	stamp     func(time.Time) string // writes the first column; nothing is printed while it is nil
+	paused    bool
+	pending   []line
+	last      map[string]*repeated                    // by resource: the last call about it
+	resources map[string]*v1alpha1.ReporterConnection // by name: as they are now
+	names     map[string]string                       // of resources, by the ids of the connections that they have, or had
+	scene     scene
 }
 
 // repeated is a call, and how often it came again since it was printed.
@@ -53,18 +56,17 @@ type repeated struct {
 	again int
 }
 
-// account is what was seen of one ReporterConnection and its connection.
-type account struct {
-	name          string // of the resource
-	existed       bool   // Reporter had the connection at some time
-	gone          time.Time
-	aliveWhenGone bool
-	held          []string // the reasons its deletion was held for, in order
-	calls         []play.Exchange
+// scene is what was seen since begin.
+type scene struct {
+	first time.Time // when the first thing was seen
+	took  time.Duration
+	said  []string        // the reasons that conditions gave, in order
+	calls []play.Exchange // the operator's, of Reporter
 }
 
 func newTimeline(s *screen, alive func(string) bool) *timeline {
-	return &timeline{screen: s, alive: alive, changed: make(chan struct{}), last: map[string]*repeated{}, accounts: map[string]*account{}}
+	return &timeline{screen: s, alive: alive, changed: make(chan struct{}), last: map[string]*repeated{},
+		resources: map[string]*v1alpha1.ReporterConnection{}, names: map[string]string{}}
 }
 
 // follow watches the world's resources until the context ends. What is there already is taken for known.
@@ -102,14 +104,11 @@ func (t *timeline) follow(ctx context.Context, world *testenv.World) error {
 	return nil
 }
 
-// begin starts printing. The calls seen so far are forgotten.
+// begin starts printing. What was seen so far is forgotten.
 func (t *timeline) begin(heading string, stamp func(time.Time) string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.heading, t.stamp = heading, stamp
-	for _, a := range t.accounts {
-		a.calls = nil
-	}
+	t.heading, t.stamp, t.scene = heading, stamp, scene{}
 	clear(t.last)
 }
 
@@ -130,13 +129,27 @@ func (t *timeline) isOn() bool {
 	return t.stamp != nil
 }
 
+// seenInScene is what was seen since begin.
+func (t *timeline) seenInScene() scene {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.scene
+}
+
+// resource is a ReporterConnection as it is now, nil if there is none of the name.
+func (t *timeline) resource(name string) *v1alpha1.ReporterConnection {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.resources[name]
+}
+
 // sinceFirst is how long after the first thing seen a time is.
-func (t *timeline) sinceFirst(at time.Time) time.Duration { return at.Sub(t.first) }
+func (t *timeline) sinceFirst(at time.Time) time.Duration { return at.Sub(t.scene.first) }
 
 // waitUntil waits until so much time has passed since the first thing seen.
 func (t *timeline) waitUntil(ctx context.Context, d time.Duration) error {
 	t.mu.Lock()
-	left := time.Until(t.first.Add(d))
+	left := time.Until(t.scene.first.Add(d))
 	t.mu.Unlock()
 	select {
 	case <-time.After(left):
@@ -180,16 +193,6 @@ func (t *timeline) await(ctx context.Context, done func() bool) error {
 	}
 }
 
-// account returns what was seen of a connection; the caller holds the lock.
-func (t *timeline) account(connectionID string) *account {
-	a := t.accounts[connectionID]
-	if a == nil {
-		a = &account{name: connectionID[:min(8, len(connectionID))] + "…"}
-		t.accounts[connectionID] = a
-	}
-	return a
-}
-
 // note tells what the demo itself does in a Reporter.
 func (t *timeline) note(who, what string) {
 	t.mu.Lock()
@@ -222,9 +225,10 @@ func (t *timeline) happened() time.Time {
 	close(t.changed)
 	t.changed = make(chan struct{})
 	now := time.Now()
-	if t.stamp != nil && t.first.IsZero() {
-		t.first = now
+	if t.stamp != nil && t.scene.first.IsZero() {
+		t.scene.first = now
 	}
+	t.scene.took = now.Sub(t.scene.first)
 	return now
 }
 
@@ -240,20 +244,33 @@ func (t *timeline) put(l line) {
 	t.screen.timelineLine(t.stamp(l.at), l)
 }
 
+// operator is how the operator's client names itself.
+const operator = "reporter-operator"
+
 // call takes note of a request that the Reporter of an endpoint has answered.
 func (t *timeline) call(endpoint string, e play.Exchange) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	path, _, _ := strings.Cut(e.URI, "?")
-	who, what := "rep/"+endpoint, e.Method+" "+path
+	who, what := "rep/"+endpoint, e.Method+" "+strings.TrimPrefix(path, "/v1/management")
 	id, aboutOne := strings.CutPrefix(path, "/v1/management/connections/")
+	id, rest, _ := strings.Cut(id, "/")
+	name := cmp.Or(t.names[id], id[:min(8, len(id))]+"…")
 	switch {
-	case aboutOne:
-		a := t.account(id)
-		a.calls = append(a.calls, e)
-		who, what = a.name, e.Method
-	case strings.HasPrefix(path, "/_play/"):
+	case e.Agent != operator:
 		who = "you"
+		if aboutOne {
+			what = e.Method + " " + name
+		}
+	case aboutOne:
+		who, what = name, strings.TrimSpace(e.Method+" "+rest)
+	}
+	if e.Agent == operator {
+		t.scene.calls = append(t.scene.calls, e)
+		if aboutOne && e.Method == http.MethodGet && e.Answer == "200" { // there is one before each change
+			t.happened()
+			return
+		}
 	}
 	what = strings.TrimSpace(what + " → " + e.Answer + " " + e.Title)
 	if r := t.last[who]; r != nil && r.what == what {
@@ -293,23 +310,28 @@ func (t *timeline) seen(before, after any, known bool) {
 	}
 }
 
+// told are the conditions of a live resource whose changes are told. Stalled says the same as Ready.
+var told = []string{v1alpha1.ConditionReady, v1alpha1.ConditionDatabaseReachable, v1alpha1.ConditionDuplicateInReporter}
+
 func (t *timeline) seenConnection(before any, after *v1alpha1.ReporterConnection) {
-	a := t.account(after.Spec.ConnectionID)
-	a.name, a.existed = after.Name, a.existed || t.alive(after.Spec.ConnectionID)
+	t.resources[after.Name] = after
+	if id := after.ConnectionID(); id != "" {
+		t.names[id] = after.Name
+	}
 	var was []metav1.Condition
 	if before, ok := before.(*v1alpha1.ReporterConnection); ok {
 		was = before.Status.Conditions
 	}
-	if after.DeletionTimestamp.IsZero() {
-		if ready := news(was, after.Status.Conditions, v1alpha1.ConditionReady); ready != nil {
-			t.tell(conditionLine(after.Name, ready))
-		}
-		return
+	types := told
+	if !after.DeletionTimestamp.IsZero() {
+		types = []string{v1alpha1.ConditionDeletionBlocked}
 	}
 	t.happened()
-	if blocked := news(was, after.Status.Conditions, v1alpha1.ConditionDeletionBlocked); blocked != nil {
-		a.held = append(a.held, blocked.Reason)
-		t.tell(conditionLine(after.Name, blocked))
+	for _, conditionType := range types {
+		if c := news(was, after.Status.Conditions, conditionType); c != nil {
+			t.scene.said = append(t.scene.said, c.Reason)
+			t.tell(conditionLine(after.Name, c))
+		}
 	}
 }
 
@@ -341,14 +363,24 @@ func (t *timeline) vanished(object any) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	a := t.account(rc.Spec.ConnectionID)
-	a.gone, a.aliveWhenGone = time.Now(), t.alive(rc.Spec.ConnectionID)
+	delete(t.resources, rc.Name)
+	id := rc.ConnectionID()
 	switch {
-	case a.aliveWhenGone:
+	case id == "":
+		t.tell(line{who: rc.Name, where: inKubernetes, what: "gone; it had no connection", tone: good})
+	case t.alive(id):
 		t.tell(line{who: rc.Name, where: inKubernetes, what: "gone; its connection stays alive in Reporter", tone: waiting})
-	case a.existed:
-		t.tell(line{who: rc.Name, where: inKubernetes, what: "gone; its connection is soft-deleted in Reporter", tone: good})
 	default:
-		t.tell(line{who: rc.Name, where: inKubernetes, what: "gone; Reporter never had its connection", tone: waiting})
+		t.tell(line{who: rc.Name, where: inKubernetes, what: "gone; its connection is soft-deleted in Reporter", tone: good})
 	}
+}
+
+// isKept says whether a resource says that its connection is as it is described now, and that Reporter reaches the database with that.
+func isKept(rc *v1alpha1.ReporterConnection) bool {
+	if rc == nil {
+		return false
+	}
+	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
+	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == rc.Generation &&
+		apimeta.IsStatusConditionTrue(rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable)
 }

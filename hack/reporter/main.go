@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	logger := log.New(out, "", log.Ltime)
 	handler := play.Watched(play.WithJobs(reporter, jobs), func(e play.Exchange) {
-		logger.Printf("%s %s %s (%s)", e.Method, e.URI, e.Answer, e.Took.Round(time.Millisecond))
+		logger.Println(strings.TrimSpace(fmt.Sprintf("%s %s %s (%s) %s", e.Method, e.URI, e.Answer, e.Took.Round(time.Millisecond), e.RequestID)))
 	})
 	server, err := reportertest.Start(handler, address)
 	if err != nil {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -147,5 +149,44 @@ func TestLoopbackOnly(t *testing.T) {
 		if got != says {
 			t.Errorf("--addr %s gets %q, not %q", address, got, says)
 		}
+	}
+}
+
+// Each request is a line, which ends with the id that the client gave it.
+func TestRequestsAreLoggedWithTheirIDs(t *testing.T) {
+	var printed bytes.Buffer
+	read, write := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		err := run(ctx, []string{"--addr", "127.0.0.1:0"}, write)
+		_ = write.Close()
+		ended <- err
+	}()
+	lines := bufio.NewScanner(io.TeeReader(read, &printed))
+	lines.Scan()
+	url, _ := strings.CutPrefix(lines.Text(), "Reporter is at ")
+	go func() {
+		defer cancel()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+"/v1/management/connections?page=1&limit=1", nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		req.Header.Set("X-Request-ID", "29cb3859-8bc4-4dbc-9dd2-007656151bb0")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = resp.Body.Close()
+	}()
+	for lines.Scan() {
+	}
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`GET /v1/management/connections\?page=1&limit=1 200 \(\S+\) 29cb3859-8bc4-4dbc-9dd2-007656151bb0\n`).Match(printed.Bytes()) {
+		t.Errorf("printed is %s", printed.String())
 	}
 }

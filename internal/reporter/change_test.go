@@ -80,6 +80,7 @@ func TestCreate(t *testing.T) {
 	expectArrived(t, r, "POST "+listPath)
 	header := r.Requests()[0].Header
 	header.Del("Content-Length")
+	header.Del("X-Request-ID") // see TestRequestsHaveIDs
 	if want := (http.Header{
 		"Accept": {"application/json"}, "Accept-Encoding": {"gzip"}, "User-Agent": {"reporter-operator"}, "Authorization": {"Bearer a.b-c"},
 		"Content-Type": {"application/json"}, "X-Product-Name": {"Billing"},

@@ -97,7 +97,7 @@ func (c *Client) token(ctx context.Context) (*oauth2.Token, error) {
 	if c.session == nil {
 		return &oauth2.Token{}, nil
 	}
-	return c.session.get(ctx, c.timeout)
+	return c.session.get(ctx, c.user, c.timeout)
 }
 
 // Get looks a connection up. An error for which IsNotFound is true says that Reporter has no live connection of this id for

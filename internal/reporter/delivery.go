@@ -25,6 +25,8 @@ type delivery struct {
 
 	// refusal is the error of permit.
 	refusal error
+	// permission is how long permit took.
+	permission time.Duration
 	// begun says that there was a connection to write to. What is written after a call has been given up, nothing tells.
 	begun bool
 	// repeated says that the request was to be written once more.
@@ -82,7 +84,8 @@ func (d *delivery) mayBeWritten(ctx context.Context) bool {
 	}
 	used := time.Since(d.since)
 	asked := time.Now()
-	if d.refusal = d.request.permit(ctx, tenantOf(d.request.token)); d.refusal != nil {
+	d.refusal = d.request.permit(ctx, tenantOf(d.request.token))
+	if d.permission = time.Since(asked); d.refusal != nil {
 		return false
 	}
 	if d.request.sendWithin > 0 {

@@ -265,7 +265,7 @@ func FuzzLogin(f *testing.F) {
 		answer := said{status, http.Header{"Content-Type": {contentType}}, body}
 		began := time.Now()
 		login := &accessManagerLogin{transport: answer.transport(t), clientID: "operator", clientSecret: "secret-token"}
-		token, err := login.obtain(time.Minute, false)
+		token, err := login.obtain("", time.Minute, false)
 		if err != nil {
 			e := checkError(t, err, "secret-token")
 			possible := []kind{kindUnexpected, kindUnauthorized, kindRateLimited, kindUnavailable}

@@ -57,6 +57,12 @@ func (o *outage) held(method, path string, timeout time.Duration) *Error {
 	return &held
 }
 
+func (o *outage) isOpen() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cause != nil
+}
+
 // begin opens the breaker because of a request that was sent at a time and found the cause, unless an answer has come since: then what
 // it found is old. Running out of a timeout does not replace running out of a longer one.
 func (o *outage) begin(cause *Error, sent time.Time, check bool) {

@@ -3,6 +3,7 @@
 package reporter
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -29,6 +30,9 @@ type Pool struct {
 	// Tried, if it is set before the first use, is called when a request on trial is due to a Reporter that does not answer. It says whether
 	// there is one to send.
 	Tried func(Identity) bool
+
+	// Exchanged, if it is set before the first use, is told of each request that was sent, and what came of it.
+	Exchanged func(context.Context, Exchange)
 
 	mu         sync.Mutex
 	users      map[string]*user
@@ -126,7 +130,7 @@ func (p *Pool) Client(userID string, config Config) (*Client, error) {
 	p.register(userID, shared, time.Now())
 	return &Client{
 		transport: transport{base: base, timeout: config.Timeout, roundTripper: shared.transport.RoundTripper, pace: &shared.pace,
-			slots: shared.slots, outage: shared.outage, serverName: config.TLS.ServerName},
+			slots: shared.slots, outage: shared.outage, serverName: config.TLS.ServerName, exchanged: p.Exchanged, user: userID},
 		identity: identity,
 		session:  shared.session,
 		tests:    shared.tests,
@@ -144,6 +148,17 @@ func (p *Pool) Release(userID string) {
 	delete(p.users, userID)
 	p.release(u.current)
 	p.release(u.previous)
+}
+
+// Outages says of each user whether its Reporter is known not to answer.
+func (p *Pool) Outages() map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	outages := make(map[string]bool, len(p.users))
+	for userID, u := range p.users {
+		outages[userID] = u.current.outage.isOpen()
+	}
+	return outages
 }
 
 // parse is parseBaseURL for a host that the network allows.
@@ -209,7 +224,7 @@ func (p *Pool) newReporter(identity Identity, config Config, base, manager *url.
 	case manager != nil:
 		shared.loginTransport = p.transport(manager, bundle, "")
 		shared.session = &session{goOn: p.Network.GoOn, login: &accessManagerLogin{
-			transport:    transport{base: manager, roundTripper: shared.loginTransport.RoundTripper, pace: &pace{}, accessManager: true},
+			transport:    transport{base: manager, roundTripper: shared.loginTransport.RoundTripper, pace: &pace{}, accessManager: true, exchanged: p.Exchanged},
 			clientID:     config.AccessManager.ClientID,
 			clientSecret: config.AccessManager.ClientSecret,
 		}}

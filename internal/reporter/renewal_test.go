@@ -208,7 +208,7 @@ func TestLateForTheLogin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, manager, c := newRealm(t)
 		for range 2 {
-			if _, err := c.session.renew(time.Hour, false); err != nil {
+			if _, err := c.session.renew("", time.Hour, false); err != nil {
 				t.Error(err)
 			}
 		}

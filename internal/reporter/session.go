@@ -38,8 +38,9 @@ type session struct {
 	refused *oauth2.Token
 }
 
-// get returns the token in use, after a login within a timeout if there is none that will last. An error of the login is an *Error.
-func (s *session) get(ctx context.Context, timeout time.Duration) (*oauth2.Token, error) {
+// get returns the token in use, after a login for a user and within a timeout if there is none that will last. An error of the login is an
+// *Error.
+func (s *session) get(ctx context.Context, user string, timeout time.Duration) (*oauth2.Token, error) {
 	if token := s.current(); token != nil {
 		return token, nil
 	}
@@ -47,7 +48,7 @@ func (s *session) get(ctx context.Context, timeout time.Duration) (*oauth2.Token
 		return nil, loginAbandoned(err)
 	}
 	urgent := IsUrgent(ctx)
-	done := s.group.DoChan(fmt.Sprintf("%s %t", timeout, urgent), func() (any, error) { return s.renew(timeout, urgent) })
+	done := s.group.DoChan(fmt.Sprintf("%s %t", timeout, urgent), func() (any, error) { return s.renew(user, timeout, urgent) })
 	token, err := s.await(ctx, done)
 	if s.goOn != nil {
 		s.goOn(ctx)
@@ -73,11 +74,11 @@ func loginAbandoned(err error) *Error {
 }
 
 // renew logs in, unless another login has ended since the token was last looked at.
-func (s *session) renew(timeout time.Duration, urgent bool) (*oauth2.Token, error) {
+func (s *session) renew(user string, timeout time.Duration, urgent bool) (*oauth2.Token, error) {
 	if token := s.current(); token != nil {
 		return token, nil
 	}
-	token, err := s.login.obtain(timeout, urgent)
+	token, err := s.login.obtain(user, timeout, urgent)
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +138,7 @@ type accessManagerLogin struct {
 }
 
 // obtain logs in. The error is an *Error: IsUnauthorized where the Access Manager does not take the credentials.
-func (l *accessManagerLogin) obtain(timeout time.Duration, urgent bool) (*oauth2.Token, error) {
+func (l *accessManagerLogin) obtain(user string, timeout time.Duration, urgent bool) (*oauth2.Token, error) {
 	body, err := json.Marshal(map[string]string{"grantType": "client_credentials", "clientId": l.clientID, "clientSecret": l.clientSecret})
 	if err != nil {
 		return nil, err
@@ -148,7 +149,7 @@ func (l *accessManagerLogin) obtain(timeout time.Duration, urgent bool) (*oauth2
 		ctx = WithUrgency(ctx)
 	}
 	transport := l.transport
-	transport.timeout = timeout
+	transport.timeout, transport.user = timeout, user
 	answer, err := transport.send(ctx, request{method: http.MethodPost, path: loginPath, body: body, secrets: []string{l.clientSecret}})
 	if err != nil {
 		var e *Error

@@ -17,6 +17,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"github.com/google/uuid"
 )
 
 const (
@@ -25,6 +27,9 @@ const (
 
 	// maxText bounds a text that comes from outside, in runes.
 	maxText = 256
+
+	// requestIDHeader has an id of its own for each request, for the logs of both sides.
+	requestIDHeader = "X-Request-ID"
 )
 
 // transport sends requests to one base URL and reads the answers, within what the server allows. It follows no redirects: those
@@ -40,6 +45,9 @@ type transport struct {
 	outage *outage
 	// serverName is the name that the certificate has to be for, that of the base URL if it is empty.
 	serverName string
+	// exchanged, if it is not nil, is told of each request, with the user for whom it was sent.
+	exchanged func(context.Context, Exchange)
+	user      string
 	// accessManager says that the URL is that of an Access Manager, to which spec.tls.serverName does not apply.
 	accessManager bool
 }
@@ -98,6 +106,7 @@ func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 	}
 	httpRequest.Header.Set("Accept", "application/json")
 	httpRequest.Header.Set("User-Agent", "reporter-operator")
+	httpRequest.Header.Set(requestIDHeader, uuid.NewString())
 	if r.token != "" {
 		httpRequest.Header.Set("Authorization", "Bearer "+r.token)
 	}
@@ -135,10 +144,13 @@ func (t *transport) send(ctx context.Context, r request) (*answer, error) {
 
 // exchange sends the request, reads the answer, and reports to the breaker whether there was one. The error is that of permit, or an *Error
 // that says that there is no answer.
-func (t *transport) exchange(ctx context.Context, r request, httpRequest *http.Request, path string) (*answer, error) {
+func (t *transport) exchange(ctx context.Context, r request, httpRequest *http.Request, path string) (a *answer, err error) {
 	d := &delivery{request: r, timeout: t.timeout}
 	traced := d.begin(ctx)
 	defer d.end()
+	defer func() {
+		t.report(ctx, d, Exchange{Method: r.method, Path: path, RequestID: httpRequest.Header.Get(requestIDHeader)}, a, err)
+	}()
 	response, err := t.roundTripper.RoundTrip(httpRequest.WithContext(traced))
 	if err != nil {
 		return nil, t.noAnswer(ctx, d, path, err)
@@ -238,8 +250,12 @@ func (a *answer) decode(status int, value any) bool {
 }
 
 func (a *answer) decodeBody(value any) bool {
+	return a.isJSON() && int64(len(a.body)) <= a.maxBody && json.Unmarshal(a.body, value) == nil
+}
+
+func (a *answer) isJSON() bool {
 	media := a.mediaType()
-	return (media == "application/json" || media == "application/problem+json") && int64(len(a.body)) <= a.maxBody && json.Unmarshal(a.body, value) == nil
+	return media == "application/json" || media == "application/problem+json"
 }
 
 // mediaType returns the media type of the body without its parameters, empty if there is none that can be read.

@@ -84,9 +84,12 @@ func WithJobs(reporter http.Handler, jobs *Jobs) http.Handler {
 type Exchange struct {
 	Method string
 	URI    string // path and query
+	Agent  string // the client, as it names itself
 	Answer string // the status and, of an error, its code, as in "409 FET-1021"
 	Title  string // of an error, as in "Job In Progress"
 	Took   time.Duration
+	// RequestID is what the client sent as X-Request-Id.
+	RequestID string
 }
 
 // Watched calls see for each request when it ends, before its response is sent, unless that is long.
@@ -96,7 +99,7 @@ func Watched(handler http.Handler, see func(Exchange)) http.Handler {
 		seen := &onlooker{ResponseWriter: w, status: http.StatusOK}
 		defer func() {
 			answer, title := seen.answer()
-			see(Exchange{req.Method, req.URL.RequestURI(), answer, title, time.Since(start)})
+			see(Exchange{req.Method, req.URL.RequestURI(), req.UserAgent(), answer, title, time.Since(start), req.Header.Get("X-Request-ID")})
 		}()
 		handler.ServeHTTP(seen, req)
 	})

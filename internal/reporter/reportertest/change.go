@@ -25,7 +25,7 @@ func (r *Reporter) create(tenant string, req *http.Request) (answer, write) {
 
 	now := r.clock()
 	created := stored{Connection: Connection{
-		ID:          newID(now),
+		ID:          r.newID(now),
 		ProductName: strings.ToLower(product),
 		CreatedAt:   now,
 		UpdatedAt:   now,

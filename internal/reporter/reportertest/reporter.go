@@ -19,8 +19,10 @@ package reportertest
 
 import (
 	"cmp"
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -75,6 +77,9 @@ type Reporter struct {
 
 	// Now is the time source, time.Now if nil. It may be set until the first use of any method.
 	Now func() time.Time
+	// Random is where the ids of new connections come from, beside the time; without it, nobody can guess them. It may be set until the first
+	// use of any method.
+	Random io.Reader
 
 	mu           sync.Mutex
 	connections  map[string]*record // by id; the dead stay, as an id never comes back
@@ -156,7 +161,7 @@ func (r *Reporter) Add(c Connection) Connection {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	c.ID = cmp.Or(c.ID, newID(now))
+	c.ID = cmp.Or(c.ID, r.newID(now))
 	c.Host = cmp.Or(c.Host, "db.example.com")
 	c.Port = cmp.Or(c.Port, 5432)
 	if c.CreatedAt.IsZero() {
@@ -372,8 +377,13 @@ func (r *Reporter) clock() time.Time {
 func (r *Reporter) now() time.Time { return r.clock().Truncate(time.Millisecond) }
 
 // newID returns a version 7 UUID (RFC 9562) of the given time, which may not be that of the machine.
-func newID(now time.Time) string {
-	id := uuid.Must(uuid.NewV7())
+func (r *Reporter) newID(now time.Time) string {
+	random := r.Random
+	if random == nil {
+		random = rand.Reader
+	}
+	id := uuid.Must(uuid.NewRandomFromReader(random))
+	id[6] = id[6]&0x0f | 0x70
 	var milliseconds [8]byte
 	binary.BigEndian.PutUint64(milliseconds[:], uint64(now.UnixMilli()))
 	copy(id[:6], milliseconds[2:])

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package connection
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/controllers/access"
+	"github.com/reporter-operator/reporter-operator/controllers/decision"
+)
+
+// memory is what this process knows of a connection that is described, beside what the status says. Without it, as after a restart, something
+// is sent or looked for once more.
+type memory struct {
+	// requested is when the connection was last asked to be created, by the record of that; learned, when this process learned of it.
+	requested, learned time.Time
+	// unanswered is when a change was last sent that had no answer, zero if there is none that Reporter may still carry out.
+	unanswered time.Time
+	// unansweredSince is when the first of such changes was sent that no answer came to, and changeAgain, when the next may be.
+	unansweredSince, changeAgain time.Time
+	// sent stands for the contents of the Secrets that were last sent.
+	sent [sha256.Size]byte
+	// tested is what Reporter has answered to a test, and of which state of the connection, by status.sent.
+	tested struct {
+		sent    string
+		verdict decision.TestVerdict
+	}
+	// refused is a description that Reporter has refused.
+	refused refusal
+	// lookedForTwins is when it was last looked for other connections that were created for the resource.
+	lookedForTwins time.Time
+	// nobodys is a connection that has the mark of the resource and another name, and was told of.
+	nobodys string
+}
+
+// refusal is why a description was refused. It is not sent again until it, its Secrets or what is asked for change.
+type refusal struct {
+	key   string
+	block decision.Block
+}
+
+func refusalKey(rc *v1alpha1.ReporterConnection, credentials access.DatabaseCredentials) string {
+	return fmt.Sprint(rc.Generation, credentials.Version, rc.Annotations[v1alpha1.RequestedAtAnnotation])
+}
+
+// since is the later of when the connection was asked to be created and when this process learned of it: clocks differ.
+func (m *memory) since() time.Time {
+	if m.requested.After(m.learned) {
+		return m.requested
+	}
+	return m.learned
+}
+
+// noteUnanswered notes that a change had no answer. Until the next, it takes an eighth of the time for which none had one.
+func (m *memory) noteUnanswered(now time.Time) {
+	m.unanswered = now
+	if m.unansweredSince.IsZero() {
+		m.unansweredSince = now
+	}
+	m.changeAgain = now.Add(decision.Proportional(now.Sub(m.unansweredSince)))
+}
+
+// isYoung says whether this process has asked for the connection so recently that a Reporter may not show it yet.
+func (m *memory) isYoung(now time.Time) bool {
+	return !m.learned.IsZero() && now.Sub(m.learned) < decision.LateBy
+}
+
+// memories are those of the resources that describe their connections.
+type memories struct {
+	mu    sync.Mutex
+	known map[types.UID]memory
+}
+
+func (m *memories) get(resource types.UID) memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.known[resource]
+}
+
+// update changes what is known of a resource, and returns it.
+func (m *memories) update(resource types.UID, change func(*memory)) memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil {
+		m.known = map[types.UID]memory{}
+	}
+	known := m.known[resource]
+	change(&known)
+	m.known[resource] = known
+	return known
+}
+
+// noteRecord notes when the request to create a connection was made that a resource has a record of.
+func (m *memories) noteRecord(rc *v1alpha1.ReporterConnection) memory {
+	return m.update(rc.UID, func(known *memory) {
+		if startedAt := rc.Status.Creation.StartedAt.Time; !known.requested.Equal(startedAt) {
+			known.requested, known.learned = startedAt, time.Now()
+		}
+	})
+}
+
+func (m *memories) forget(resource types.UID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, resource)
+}
