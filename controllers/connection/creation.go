@@ -51,7 +51,7 @@ func (r *Reconciler) marked(ctx context.Context, rc *v1alpha1.ReporterConnection
 // tellOfNobodys announces once a connection that has the mark of a resource which describes another name.
 func (r *Reconciler) tellOfNobodys(rc *v1alpha1.ReporterConnection, left *reporter.Connection) {
 	isNew := false
-	r.memories.update(rc.UID, func(known *memory) { isNew, known.nobodys = known.nobodys != left.ID, left.ID })
+	r.memories.update(rc, func(known *memory) { isNew, known.nobodys = known.nobodys != left.ID, left.ID })
 	if isNew {
 		r.Events.Eventf(rc, nil, corev1.EventTypeWarning, eventLost, "Keep", "connection %s, %q, was left behind by an earlier resource of this name: it is not touched. "+
 			"Delete it in Reporter, if nobody needs it", left.ID, left.ConfigName)
@@ -103,7 +103,7 @@ func (k *keeper) create(ctx context.Context) (decision.LiveVerdict, error) {
 	if err != nil || verdict != nil {
 		return orZero(verdict), err
 	}
-	if known := k.memories.get(k.rc.UID); known.refused.key == refusalKey(k.rc, credentials) {
+	if known := k.memories.get(k.rc); known.refused.key == refusalKey(k.rc, credentials) {
 		return isNot(known.refused.block), nil
 	}
 	other, err := k.claimantOf(ctx, k.rc)

@@ -165,8 +165,8 @@ func (d *deletion) bequeath(ctx context.Context, rc, heir *v1alpha1.ReporterConn
 	base := heir.DeepCopy()
 	heir.Status.ConnectionID, heir.Status.ObservedIn, heir.Status.Connection, heir.Status.TakenOverBy =
 		rc.ConnectionID(), rc.Status.ObservedIn, rc.Status.Connection, rc.Status.TakenOverBy
-	if late := d.memories.get(rc.UID).unanswered; !late.IsZero() {
-		d.memories.update(heir.UID, func(known *memory) { known.unanswered = late })
+	if late := d.memories.get(rc).unanswered; !late.IsZero() {
+		d.memories.update(heir, func(known *memory) { known.unanswered = late })
 	}
 	return d.Status().Patch(ctx, heir, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
 }

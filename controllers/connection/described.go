@@ -234,7 +234,7 @@ func (r *Reconciler) holdingOf(ctx context.Context, rc *v1alpha1.ReporterConnect
 // isYoung says whether the connection was created so recently that a Reporter may not show it yet: as far as this process knows, or by Reporter's
 // clock, which may be ahead.
 func (r *Reconciler) isYoung(rc *v1alpha1.ReporterConnection) bool {
-	known, now := r.memories.get(rc.UID), time.Now()
+	known, now := r.memories.get(rc), time.Now()
 	if known.isYoung(now) {
 		return true
 	}
@@ -317,10 +317,10 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		}
 		return isNot(block), nil
 	}
-	if known := k.memories.get(k.rc.UID); known.refused.key == refusalKey(k.rc, credentials) {
+	if known := k.memories.get(k.rc); known.refused.key == refusalKey(k.rc, credentials) {
 		return isNot(known.refused.block), nil
 	}
-	if wait := k.memories.get(k.rc.UID).changeAgain.Sub(k.began); wait > 0 && !isAskedFor(k.rc, v1alpha1.RequestedAtAnnotation) {
+	if wait := k.memories.get(k.rc).changeAgain.Sub(k.began); wait > 0 && !isAskedFor(k.rc, v1alpha1.RequestedAtAnnotation) {
 		return decision.LiveVerdict{Block: decision.Block{RetryIn: max(wait, decision.MinDelay)}}, nil
 	}
 	change := differs.change
@@ -356,7 +356,7 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 // answer, or another look is due.
 func (k *keeper) kept() decision.LiveVerdict {
 	verdict := decision.LiveVerdict{Status: metav1.ConditionTrue, Block: decision.BlockFor(v1alpha1.ReasonAvailable, "", 0)}
-	if known := k.memories.get(k.rc.UID); !known.unanswered.IsZero() {
+	if known := k.memories.get(k.rc); !known.unanswered.IsZero() {
 		verdict.RetryIn = lateChangeDelay
 	}
 	if owed := k.rc.Status.LooksOwed; owed != nil && owed.ObservedIn == k.place {
@@ -367,8 +367,8 @@ func (k *keeper) kept() decision.LiveVerdict {
 
 // foundUnchanged notes that a look has found nothing to do: if it began late enough, a change that had no answer is not carried out any more.
 func (k *keeper) foundUnchanged() {
-	if known := k.memories.get(k.rc.UID); k.began.After(known.unanswered.Add(decision.LateBy)) {
-		k.memories.update(k.rc.UID, func(known *memory) { known.unanswered, known.unansweredSince = time.Time{}, time.Time{} })
+	if known := k.memories.get(k.rc); k.began.After(known.unanswered.Add(decision.LateBy)) {
+		k.memories.update(k.rc, func(known *memory) { known.unanswered, known.unansweredSince = time.Time{}, time.Time{} })
 	}
 }
 
@@ -385,19 +385,19 @@ func sooner(a, b time.Duration) time.Duration {
 
 // hasSent says whether this process knows that Reporter was last sent just these credentials, be they in other versions of their Secrets.
 func (k *keeper) hasSent(credentials access.DatabaseCredentials) bool {
-	return k.memories.get(k.rc.UID).sent == contentsOf(k.rc.Spec.Connection, credentials)
+	return k.memories.get(k.rc).sent == contentsOf(k.rc.Spec.Connection, credentials)
 }
 
 // noteSent notes what Reporter was sent, and that it accepts the description.
 func (k *keeper) noteSent(credentials access.DatabaseCredentials) {
-	k.memories.update(k.rc.UID, func(known *memory) {
+	k.memories.update(k.rc, func(known *memory) {
 		known.sent, known.refused, known.changeAgain = contentsOf(k.rc.Spec.Connection, credentials), refusal{}, time.Time{}
 	})
 	apimeta.RemoveStatusCondition(&k.rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable) // it says nothing of what there is now
 }
 
 func (k *keeper) noteRefusal(credentials access.DatabaseCredentials, why decision.Block) {
-	k.memories.update(k.rc.UID, func(known *memory) { known.refused = refusal{refusalKey(k.rc, credentials), why} })
+	k.memories.update(k.rc, func(known *memory) { known.refused = refusal{refusalKey(k.rc, credentials), why} })
 	handle(k.rc, v1alpha1.RequestedAtAnnotation)
 }
 
@@ -415,7 +415,7 @@ func (k *keeper) notChanged(shown *reporter.Connection, credentials access.Datab
 		k.noteRefusal(credentials, decision.JudgeBlock(outcome, k.look.Waited))
 	}
 	if reporter.MayHaveActed(err) {
-		k.memories.update(k.rc.UID, func(known *memory) { known.noteUnanswered(time.Now()) })
+		k.memories.update(k.rc, func(known *memory) { known.noteUnanswered(time.Now()) })
 	}
 	if decision.TraitsOf(outcome.Reason).Shared {
 		return k.judge(outcome)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
@@ -342,7 +343,7 @@ func TestIsYoung(t *testing.T) {
 	}
 	known.noteRecord(rc)
 	for age, want := range map[time.Duration]bool{0: true, 119 * time.Second: true, 121 * time.Second: false, 24 * time.Hour: false} {
-		asked := known.get(rc.UID)
+		asked := known.get(rc)
 		if got := asked.isYoung(time.Now().Add(age)); got != want {
 			t.Errorf("asked for %s ago, it is young: %t", age, got)
 		}
@@ -457,5 +458,27 @@ func TestBounded(t *testing.T) {
 		if got := bounded(text); got != want {
 			t.Errorf("%.20q (%d bytes) becomes %.20q (%d bytes)", text, len(text), got, len(got))
 		}
+	}
+}
+
+// What a pass learns of a resource goes with it, and says nothing of the next of its name.
+func TestMemories(t *testing.T) {
+	var known memories
+	first := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "ledger", UID: "first"}}
+	second := first.DeepCopy()
+	second.UID = "second"
+	known.update(first, func(m *memory) { m.nobodys = "seen by the first" })
+	if got := known.get(second).nobodys; got != "" {
+		t.Errorf("of another of its name it is known that it was %s", got)
+	}
+	known.update(second, func(m *memory) { m.lookedForTwins = time.Now() })
+	known.forget(first)
+	if got := known.get(second); got.lookedForTwins.IsZero() || got.nobodys != "" {
+		t.Errorf("of the second is known %+v", got)
+	}
+	known.update(first, func(*memory) {}) // a pass that was under way
+	known.forgetGone(client.ObjectKeyFromObject(first))
+	if len(known.known) != 0 {
+		t.Errorf("%d are known that are gone", len(known.known))
 	}
 }

@@ -26,7 +26,7 @@ func (k *keeper) isTestDue(verdict decision.LiveVerdict) bool {
 	if verdict.Status != metav1.ConditionTrue || !k.rc.IsTaken() || !decision.IsTestDue(k.rc.Status.Conditions) {
 		return false
 	}
-	known := k.memories.get(k.rc.UID).tested
+	known := k.memories.get(k.rc).tested
 	if known.sent != k.rc.Status.Sent {
 		return true
 	}
@@ -52,7 +52,7 @@ func (k *keeper) test(ctx context.Context, verdict decision.LiveVerdict) (decisi
 	err := k.to.Client.Test(ctx, k.rc.ConnectionID())
 	tested := decision.JudgeTest(access.OutcomeOf(err), reporter.IsDatabaseUnreachable(err), decision.WaitedSince(k.rc.Status.Conditions, v1alpha1.ConditionDatabaseReachable, time.Now()))
 	if tested.RetryIn == 0 {
-		k.memories.update(k.rc.UID, func(known *memory) { known.tested.sent, known.tested.verdict = k.rc.Status.Sent, tested })
+		k.memories.update(k.rc, func(known *memory) { known.tested.sent, known.tested.verdict = k.rc.Status.Sent, tested })
 	}
 	setCondition(k.rc, v1alpha1.ConditionDatabaseReachable, tested.Status, tested.Block)
 	verdict.RetryIn = sooner(verdict.RetryIn, tested.RetryIn)

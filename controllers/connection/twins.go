@@ -37,7 +37,7 @@ func hasTwin(rc *v1alpha1.ReporterConnection) bool {
 // lookForTwins looks for twins where one more look is due, or there were some.
 func (k *keeper) lookForTwins(ctx context.Context) {
 	isOwed := owesLook(k.rc, k.place) && !k.began.Before(k.rc.Status.LooksOwed.StartedAt.Time)
-	isDue := hasTwin(k.rc) && k.began.Sub(k.memories.get(k.rc.UID).lookedForTwins) >= twinsInterval
+	isDue := hasTwin(k.rc) && k.began.Sub(k.memories.get(k.rc).lookedForTwins) >= twinsInterval
 	if !isOwed && !isDue {
 		return
 	}
@@ -53,7 +53,7 @@ func (k *keeper) lookForTwins(ctx context.Context) {
 
 // sayTwins says which of the connections found are twins of the one that the resource has.
 func (k *keeper) sayTwins(found []*reporter.Connection) {
-	k.memories.update(k.rc.UID, func(known *memory) { known.lookedForTwins = k.began })
+	k.memories.update(k.rc, func(known *memory) { known.lookedForTwins = k.began })
 	twins := twinsAmong(found, k.rc.ConnectionID())
 	if len(twins) == 0 {
 		apimeta.RemoveStatusCondition(&k.rc.Status.Conditions, v1alpha1.ConditionDuplicateInReporter)

@@ -89,7 +89,7 @@ func (r *Reconciler) connectionGone(ctx context.Context, rc *v1alpha1.ReporterCo
 	r.leaveTrail(ctx, rc, true)
 	r.forget(kube.RequestFor(rc))
 	r.records.forget(rc.UID)
-	r.memories.forget(rc.UID)
+	r.memories.forget(rc)
 }
 
 // forget drops what waits for a turn, or was asked for, under the name of a resource that is gone.
