@@ -139,10 +139,8 @@ func (d *deletion) proceed(ctx context.Context, confirmed confirmation) (ctrl.Re
 // handOver releases a resource whose connection another one goes on claiming. If that one is to delete it in its turn, it is held
 // first, so that its own deletion cannot be missed.
 func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.ReporterConnection) (ctrl.Result, error) {
-	if d.mayLeaveTwins() {
-		if result, waits, err := d.lookForTwinsFirst(ctx); waits {
-			return result, err
-		}
+	if d.mayLeaveTwins() && d.to.Client != nil {
+		return d.lookForTwinsFirst(ctx)
 	}
 	if decision.IsHeir(successor, rc) {
 		if err := d.bequeath(ctx, rc, successor); err != nil {

@@ -19,6 +19,7 @@ import (
 // memory is what this process knows of a connection that is described, beside what the status says. Without it, as after a restart, something
 // is sent or looked for once more.
 type memory struct {
+	// of is the resource: another may have had its name before.
 	of types.UID
 	// requested is when the connection was last asked to be created, by the record of that; learned, when this process learned of it.
 	requested, learned time.Time

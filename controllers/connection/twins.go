@@ -108,31 +108,28 @@ func (d *deletion) lookForTwins(ctx context.Context, place v1alpha1.ObservedIn) 
 	return outcome, nil
 }
 
-// lookForTwinsFirst is lookForTwins for a deletion that has no other business in Reporter. It returns true where it has to wait for that. Where its
-// endpoint is gone or cannot be used, it is told what was known.
-func (d *deletion) lookForTwinsFirst(ctx context.Context) (result ctrl.Result, waits bool, err error) {
-	if d.to.Client == nil {
-		return ctrl.Result{}, false, nil
-	}
+// lookForTwinsFirst is a pass of a deletion that has no other business in Reporter than lookForTwins. What it rests on may have changed by the
+// time of the answer, so all else is left to the next pass.
+func (d *deletion) lookForTwinsFirst(ctx context.Context) (ctrl.Result, error) {
 	ctx, release, queuedFor, held := d.admit(ctx, d.rc, d.to)
 	if held != nil {
-		result, err = d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, held), d.waited))
-		return result, true, err
+		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, held), d.waited))
 	}
 	if release == nil {
-		result, err = d.waitInQueue(ctx, queuedFor)
-		return result, true, err
+		return d.waitInQueue(ctx, queuedFor)
 	}
 	defer release()
 	place, outcome := d.logIn(ctx, d.to)
 	if outcome.IsDone() {
-		outcome, err = d.lookForTwins(ctx, place)
+		var err error
+		if outcome, err = d.lookForTwins(ctx, place); err != nil {
+			return ctrl.Result{}, err
+		}
 	}
-	if err == nil && !outcome.IsDone() {
-		result, err = d.block(ctx, decision.JudgeBlock(outcome, d.waited))
-		return result, true, err
+	if !outcome.IsDone() {
+		return d.block(ctx, decision.JudgeBlock(outcome, d.waited))
 	}
-	return ctrl.Result{}, err != nil, err
+	return ctrl.Result{RequeueAfter: decision.MinDelay}, nil
 }
 
 // twinsLeft are the twins that a deletion leaves behind, as far as is known: one that retains the connection does not ask Reporter.

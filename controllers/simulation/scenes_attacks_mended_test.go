@@ -5,6 +5,7 @@ package simulation
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -139,5 +140,29 @@ func TestHeirAfterTheAPIServerIsRestoredToBeforeTheDeletion(t *testing.T) {
 		if t.Failed() {
 			t.Logf("the first: %s; the second: %s", h.message(first), h.message(second))
 		}
+	})
+}
+
+// Promise: a brake that is pulled while a hand-over waits for Reporter, as a look for a twin is owed, holds the hand-over.
+func TestBrakeWhileAHandOverLooksForTwins(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		first, id, _ := h.lateTwin(t, time.Second)
+		second := h.describe("a", "second", "ledger-db")
+		h.wait(time.Second)
+		h.holdFirst(func(c *call) bool { return c.http && c.pass != nil && c.pass.rc != nil && c.pass.rc.Name == first.Name && strings.HasSuffix(c.what, connectionsEnd) })
+		h.delete(first)
+		h.wait(3 * time.Second)
+		h.blind = endpointKind
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.Suspend = true })
+		h.hold = nil
+		h.wait(10 * time.Minute)
+		h.blind = ""
+		h.wait(10 * time.Minute)
+		expect(t, "the first", h.reason(first), "Suspended")
+		expect(t, "the id of the second", h.statusOf(second).ConnectionID, "")
+		h.changeEndpoint(defaultEndpointOfA, func(spec *v1alpha1.ReporterEndpointSpec) { spec.Suspend = false })
+		h.wait(30 * time.Minute)
+		expect(t, "the first", h.reason(first), "gone")
+		expect(t, "the id of the second", h.statusOf(second).ConnectionID, id)
 	})
 }
