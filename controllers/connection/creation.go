@@ -180,7 +180,7 @@ func (k *keeper) permitCreation(ctx context.Context, tenant reporter.Tenant) err
 	}
 	if err := k.permit(ctx, tenant); err != nil { // the API server took its time, so it may not be so any more
 		k.rc.Status.Creation = nil
-		return errors.Join(err, k.Status().Patch(ctx, k.rc, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{})))
+		return errors.Join(err, k.patch(ctx))
 	}
 	return nil
 }
@@ -200,10 +200,9 @@ func (k *keeper) recordCreated(ctx context.Context, created *reporter.Connection
 		k.noteSent(credentials)
 		setCondition(k.rc, v1alpha1.ConditionReady, metav1.ConditionTrue, decision.BlockFor(v1alpha1.ReasonAvailable, "", 0))
 		setStalled(k.rc)
-		err := k.Status().Patch(ctx, k.rc, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{}))
+		err := k.patch(ctx)
 		if err == nil {
 			k.announceCreated(ctx, created)
-			*k.base = *k.rc.DeepCopy()
 			return nil
 		}
 		if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,6 +57,7 @@ type keeper struct {
 func (r *Reconciler) keep(ctx context.Context, rc, base *v1alpha1.ReporterConnection, to access.Target, look decision.Look) (decision.LiveVerdict, bool, error) {
 	k := &keeper{Reconciler: r, rc: rc, base: base, to: to, look: look, began: time.Now()}
 	handle(rc) // what is not asked for any more may be asked for again
+	k.recallTest()
 	if err := k.unsettle(ctx); err != nil {
 		return decision.LiveVerdict{}, true, err
 	}
@@ -92,7 +94,8 @@ func (k *keeper) keepInSlot(ctx context.Context, release func()) (decision.LiveV
 		verdict, err = k.settle(ctx)
 	}
 	var refused *notPermittedError
-	if errors.As(err, &refused) || apierrors.IsConflict(err) { // what the pass rests on has changed: look again
+	if errors.As(err, &refused) || apierrors.IsConflict(err) { // what the pass rests on has changed: look again, and say nothing more
+		*k.rc = *k.base.DeepCopy()
 		return decision.LiveVerdict{Block: decision.Block{RetryIn: decision.MinDelay}}, nil
 	}
 	return verdict, err
@@ -143,7 +146,9 @@ func (k *keeper) settle(ctx context.Context) (decision.LiveVerdict, error) {
 	if k.mark, err = k.markFor(ctx, k.rc); err != nil {
 		return decision.LiveVerdict{}, err
 	}
-	k.abandon()
+	if err := k.abandon(ctx); err != nil {
+		return decision.LiveVerdict{}, err
+	}
 	if k.rc.Status.Creation != nil {
 		verdict, err := k.search(ctx)
 		if err != nil || verdict.Step != decision.CreationDone {
@@ -158,11 +163,12 @@ func (k *keeper) settle(ctx context.Context) (decision.LiveVerdict, error) {
 	return k.hold(ctx, shown, k.outcomeOf(k.to, err))
 }
 
-// abandon gives up what the resource has in another place than the one that its endpoint leads to now, if somebody asks for that.
-func (k *keeper) abandon() {
+// abandon gives up what the resource has in another place than the one that its endpoint leads to now, if somebody asks for that. It announces
+// that once it is written.
+func (k *keeper) abandon(ctx context.Context) error {
 	url, status := k.rc.Annotations[v1alpha1.AbandonAnnotation], &k.rc.Status
 	if url == "" || !isAskedFor(k.rc, v1alpha1.AbandonAnnotation) {
-		return
+		return nil
 	}
 	var what string
 	switch {
@@ -172,11 +178,15 @@ func (k *keeper) abandon() {
 		what = "connection " + status.ConnectionID
 		status.ConnectionID, status.ObservedIn, status.Connection, status.Sent, status.TakenOverBy = "", nil, nil, "", ""
 	default:
-		return
+		return nil
 	}
 	handle(k.rc, v1alpha1.AbandonAnnotation)
+	if err := k.patch(ctx); err != nil {
+		return err
+	}
 	connectionsLeftBehind.WithLabelValues(eventLost).Inc()
 	k.Events.Eventf(k.rc, nil, corev1.EventTypeWarning, eventLost, "Keep", "%s at %s is given up, as somebody asked for it: if it is there, delete it there", what, url)
+	return nil
 }
 
 // hold does what may be done with the connection whose id the resource has.
@@ -317,19 +327,14 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		}
 		return isNot(block), nil
 	}
-	if known := k.memories.get(k.rc); known.refused.key == refusalKey(k.rc, credentials) {
+	known := k.memories.get(k.rc)
+	if known.refused.key == refusalKey(k.rc, credentials) {
 		return isNot(known.refused.block), nil
 	}
-	if wait := k.memories.get(k.rc).changeAgain.Sub(k.began); wait > 0 && !isAskedFor(k.rc, v1alpha1.RequestedAtAnnotation) {
+	if wait := known.changeAgain.Sub(k.began); wait > 0 && !isAskedFor(k.rc, v1alpha1.RequestedAtAnnotation) {
 		return decision.LiveVerdict{Block: decision.Block{RetryIn: max(wait, decision.MinDelay)}}, nil
 	}
-	change := differs.change
-	if sendsAll || differs.needsPassword {
-		change.Password = &credentials.Password
-	}
-	if sendsAll {
-		change.SSL = sslFor(described, credentials)
-	}
+	change := differs.settings(described, credentials, sendsAll)
 	if !isMarked {
 		change.Metadata = markedMetadata(shown.Settings.Metadata, k.mark)
 	}
@@ -342,14 +347,20 @@ func (k *keeper) change(ctx context.Context, shown *reporter.Connection, h decis
 		return k.notChanged(shown, credentials, err), nil
 	}
 	k.announceChange(ctx, h, updated.ID, differs.fields, takeOver, sendsAll)
+	return k.changed(updated, credentials), nil
+}
+
+// changed is the verdict on a connection after Reporter has accepted a change.
+func (k *keeper) changed(updated *reporter.Connection, credentials access.DatabaseCredentials) decision.LiveVerdict {
+	described := k.rc.Spec.Connection
 	k.rc.Status.ConnectionID, k.rc.Status.Sent, k.rc.Status.TakenOverBy = updated.ID, sentFor(described, credentials, updated.UpdatedAt), ""
 	observe(k.rc, updated, k.place)
 	handle(k.rc, v1alpha1.RequestedAtAnnotation, v1alpha1.TakeBackAnnotation)
 	k.noteSent(credentials)
 	if left := differenceOf(described, credentials, updated.Settings); len(left.fields) > 0 {
-		return isNot(decision.BlockFor(v1alpha1.ReasonNotApplied, named(left.fields), 0)), nil
+		return isNot(decision.BlockFor(v1alpha1.ReasonNotApplied, named(left.fields), 0))
 	}
-	return k.kept(), nil
+	return k.kept()
 }
 
 // kept is the verdict on a connection that needs no change. It is looked at again soon where a change may still be carried out that had no
@@ -359,8 +370,8 @@ func (k *keeper) kept() decision.LiveVerdict {
 	if known := k.memories.get(k.rc); !known.unanswered.IsZero() {
 		verdict.RetryIn = lateChangeDelay
 	}
-	if owed := k.rc.Status.LooksOwed; owed != nil && owed.ObservedIn == k.place {
-		verdict.RetryIn = sooner(verdict.RetryIn, max(time.Until(owed.StartedAt.Time), decision.MinDelay))
+	if owesLook(k.rc, k.place) {
+		verdict.RetryIn = sooner(verdict.RetryIn, max(time.Until(k.rc.Status.LooksOwed.StartedAt.Time), decision.MinDelay))
 	}
 	return verdict
 }
@@ -508,4 +519,24 @@ func setStalled(rc *v1alpha1.ReporterConnection) {
 		return
 	}
 	setCondition(rc, v1alpha1.ConditionStalled, metav1.ConditionTrue, decision.Block{Reason: ready.Reason, Message: ready.Message})
+}
+
+// write writes what there is to say of the connection so far.
+func (k *keeper) write(ctx context.Context, verdict decision.LiveVerdict) error {
+	setCondition(k.rc, v1alpha1.ConditionReady, verdict.Status, verdict.Block)
+	setStalled(k.rc)
+	k.rc.Status.ObservedGeneration = k.rc.Generation
+	return k.patch(ctx)
+}
+
+// patch writes the status, if it says anything new.
+func (k *keeper) patch(ctx context.Context) error {
+	if equality.Semantic.DeepEqual(k.base.Status, k.rc.Status) {
+		return nil
+	}
+	if err := k.Status().Patch(ctx, k.rc, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{})); err != nil {
+		return err
+	}
+	*k.base = *k.rc.DeepCopy()
+	return nil
 }

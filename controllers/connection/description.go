@@ -106,6 +106,18 @@ func differenceOf(described *v1alpha1.ConnectionDescription, credentials access.
 	return d
 }
 
+// settings are what is to be written so that a connection is as described, with the credentials that have to go with it, or with all.
+func (d *difference) settings(described *v1alpha1.ConnectionDescription, credentials access.DatabaseCredentials, all bool) reporter.Settings {
+	settings := d.change
+	if all || d.needsPassword {
+		settings.Password = &credentials.Password
+	}
+	if all {
+		settings.SSL = sslFor(described, credentials)
+	}
+	return settings
+}
+
 // unfit says why Reporter cannot make a connection what is described, empty if it can.
 func unfit(described *v1alpha1.ConnectionDescription, shown *reporter.Connection) string {
 	switch {

@@ -6,10 +6,8 @@ import (
 	"context"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -20,18 +18,17 @@ import (
 	"github.com/reporter-operator/reporter-operator/internal/reporter"
 )
 
-// isTestDue says whether Reporter is to test if it reaches the database of a connection on which there is a verdict. What it has answered already
-// is noted again, where the status does not say so: the cache is late, or a write went wrong.
-func (k *keeper) isTestDue(verdict decision.LiveVerdict) bool {
-	if verdict.Status != metav1.ConditionTrue || !k.rc.IsTaken() || !decision.IsTestDue(k.rc.Status.Conditions) {
-		return false
-	}
+// recallTest notes once more what Reporter has answered to a test, where the status does not say so: the cache is late, or a write went wrong.
+func (k *keeper) recallTest() {
 	known := k.memories.get(k.rc).tested
-	if known.sent != k.rc.Status.Sent {
-		return true
+	if k.rc.IsTaken() && known.sent == k.rc.Status.Sent && decision.IsTestDue(k.rc.Status.Conditions) {
+		setCondition(k.rc, v1alpha1.ConditionDatabaseReachable, known.verdict.Status, known.verdict.Block)
 	}
-	setCondition(k.rc, v1alpha1.ConditionDatabaseReachable, known.verdict.Status, known.verdict.Block)
-	return false
+}
+
+// isTestDue says whether Reporter is to test if it reaches the database of a connection on which there is a verdict.
+func (k *keeper) isTestDue(verdict decision.LiveVerdict) bool {
+	return verdict.Status == metav1.ConditionTrue && k.rc.IsTaken() && decision.IsTestDue(k.rc.Status.Conditions)
 }
 
 // test has Reporter test whether it reaches the database, and adds what comes of it to the verdict on the connection, which is written first:
@@ -57,24 +54,4 @@ func (k *keeper) test(ctx context.Context, verdict decision.LiveVerdict) (decisi
 	setCondition(k.rc, v1alpha1.ConditionDatabaseReachable, tested.Status, tested.Block)
 	verdict.RetryIn = sooner(verdict.RetryIn, tested.RetryIn)
 	return verdict, nil
-}
-
-// write writes what there is to say of the connection so far.
-func (k *keeper) write(ctx context.Context, verdict decision.LiveVerdict) error {
-	setCondition(k.rc, v1alpha1.ConditionReady, verdict.Status, verdict.Block)
-	setStalled(k.rc)
-	k.rc.Status.ObservedGeneration = k.rc.Generation
-	return k.patch(ctx)
-}
-
-// patch writes the status, if it says anything new.
-func (k *keeper) patch(ctx context.Context) error {
-	if equality.Semantic.DeepEqual(k.base.Status, k.rc.Status) {
-		return nil
-	}
-	if err := k.Status().Patch(ctx, k.rc, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{})); err != nil {
-		return err
-	}
-	*k.base = *k.rc.DeepCopy()
-	return nil
 }

@@ -245,7 +245,7 @@ func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnec
 	released := r.records.get(rc.UID).released
 	left := r.records.takeTrail(rc.UID)
 	if left == nil && gone && !released && rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
-		left = &trail{cause: causeRetained, silent: true}
+		left = &trail{cause: causeRetained, twins: r.twinsLeft(rc), silent: true}
 	}
 	if left == nil {
 		return
@@ -254,6 +254,7 @@ func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnec
 		"endpoint", rc.EndpointKey().String(), "waited", rounded(sinceDeletion(rc)))
 	for _, twin := range left.twins {
 		connectionsLeftBehind.WithLabelValues(eventLost).Inc()
+		logger.Info("Left a second connection behind", "note", twin)
 		r.Events.Eventf(rc, nil, corev1.EventTypeWarning, eventLost, "Delete", "%s", twin)
 	}
 	if left.cause == "" {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -149,7 +151,9 @@ func TestBrakeWhileAHandOverLooksForTwins(t *testing.T) {
 		first, id, _ := h.lateTwin(t, time.Second)
 		second := h.describe("a", "second", "ledger-db")
 		h.wait(time.Second)
-		h.holdFirst(func(c *call) bool { return c.http && c.pass != nil && c.pass.rc != nil && c.pass.rc.Name == first.Name && strings.HasSuffix(c.what, connectionsEnd) })
+		h.holdFirst(func(c *call) bool {
+			return c.http && c.pass != nil && c.pass.rc != nil && c.pass.rc.Name == first.Name && strings.HasSuffix(c.what, connectionsEnd)
+		})
 		h.delete(first)
 		h.wait(3 * time.Second)
 		h.blind = endpointKind
@@ -164,5 +168,33 @@ func TestBrakeWhileAHandOverLooksForTwins(t *testing.T) {
 		h.wait(30 * time.Minute)
 		expect(t, "the first", h.reason(first), "gone")
 		expect(t, "the id of the second", h.statusOf(second).ConnectionID, id)
+	})
+}
+
+// Promise: what is given up is announced once, also where the write of it goes wrong at first.
+func TestAbandonIsAnnouncedOnce(t *testing.T) {
+	scene(t, func(t *testing.T, h *history) {
+		key := h.describe("a", "ledger", "ledger-db")
+		h.wait(30 * time.Minute)
+		id := h.statusOf(key).ConnectionID
+		h.changeEndpoint(defaultEndpointOfA, leadTo(otherHost))
+		h.wait(time.Hour)
+		isStatus := func(c *call) bool {
+			return c.write && !c.http && strings.HasPrefix(c.what, "patch the status of ReporterConnection")
+		}
+		h.holdFirst(isStatus)
+		h.annotate(key, v1alpha1.AbandonAnnotation, "http://"+homeHost)
+		h.wait(time.Second)
+		h.resume(h.waiting(t, isStatus), nil, apierrors.NewConflict(schema.GroupResource{}, "", errRefused))
+		h.hold = nil
+		h.wait(time.Hour)
+		expect(t, "the resource", h.reason(key), "Available")
+		told := 0
+		for _, note := range h.notes {
+			if strings.Contains(note, id+" at http://"+homeHost+" is given up") {
+				told++
+			}
+		}
+		expect(t, "events", told, 1)
 	})
 }

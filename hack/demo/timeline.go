@@ -310,8 +310,8 @@ func (t *timeline) seen(before, after any, known bool) {
 	}
 }
 
-// told are the conditions of a live resource whose changes are told. Stalled says the same as Ready.
-var told = []string{v1alpha1.ConditionReady, v1alpha1.ConditionDatabaseReachable, v1alpha1.ConditionDuplicateInReporter}
+// timelineConditions are the conditions of a live resource whose changes are shown. Stalled says the same as Ready.
+var timelineConditions = []string{v1alpha1.ConditionReady, v1alpha1.ConditionDatabaseReachable, v1alpha1.ConditionDuplicateInReporter}
 
 func (t *timeline) seenConnection(before any, after *v1alpha1.ReporterConnection) {
 	t.resources[after.Name] = after
@@ -322,7 +322,7 @@ func (t *timeline) seenConnection(before any, after *v1alpha1.ReporterConnection
 	if before, ok := before.(*v1alpha1.ReporterConnection); ok {
 		was = before.Status.Conditions
 	}
-	types := told
+	types := timelineConditions
 	if !after.DeletionTimestamp.IsZero() {
 		types = []string{v1alpha1.ConditionDeletionBlocked}
 	}
