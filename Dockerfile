@@ -1,3 +1,5 @@
+# For those who have a container engine: `make docker-build`. `make image` needs none.
+#
 # Built on the machine's own platform and cross-compiled for the target, so that no emulation is needed.
 FROM --platform=$BUILDPLATFORM golang:1.26 AS build
 WORKDIR /src
@@ -12,7 +14,8 @@ COPY controllers/ controllers/
 COPY internal/ internal/
 ARG TARGETOS
 ARG TARGETARCH
-RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -o /manager .
+ARG VERSION=(devel)
+RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -ldflags "-s -w -X 'main.version=$VERSION'" -o /manager .
 
 FROM gcr.io/distroless/static-debian12:nonroot
 COPY --from=build /manager /manager

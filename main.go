@@ -8,14 +8,17 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	uberzap "go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
-	"k8s.io/apimachinery/pkg/runtime"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -33,6 +36,9 @@ import (
 	"github.com/reporter-operator/reporter-operator/controllers/scope"
 )
 
+// version is set by the linker: see hack/release.
+var version = "(devel)"
+
 // gracefulShutdown is longer than a pass, so that on SIGTERM what was sent is answered and acted upon. The pod's
 // terminationGracePeriodSeconds is longer still.
 const gracefulShutdown = kube.PassTimeout + 10*time.Second
@@ -46,6 +52,7 @@ func main() {
 
 // settings are what the flags say.
 type settings struct {
+	version      bool
 	probeAddress string
 	leaderElect  bool
 	metrics      metricsserver.Options
@@ -55,6 +62,7 @@ type settings struct {
 }
 
 func (s *settings) bind(flags *flag.FlagSet) {
+	flags.BoolVar(&s.version, "version", false, "Print the version, and what it is built from, and end.")
 	flags.StringVar(&s.metrics.BindAddress, "metrics-bind-address", "0", "Address to serve /metrics on; 0 turns them off.")
 	flags.BoolVar(&s.metrics.SecureServing, "metrics-secure", true, "Serve metrics over TLS, and only to whom the API server knows and allows to get /metrics. "+
 		"Otherwise anybody gets them, over plain HTTP.")
@@ -122,7 +130,7 @@ func (s *settings) check(arguments []string) error {
 	return nil
 }
 
-func (s *settings) managerOptions(scheme *runtime.Scheme) ctrl.Options {
+func (s *settings) managerOptions(scheme *apiruntime.Scheme) ctrl.Options {
 	metrics := s.metrics
 	if metrics.SecureServing {
 		metrics.FilterProvider = filters.WithAuthenticationAndAuthorization
@@ -146,9 +154,12 @@ func run(ctx context.Context) error {
 	if err := s.check(flag.Args()); err != nil {
 		return err
 	}
+	if s.version {
+		return printBuild(os.Stdout)
+	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&s.log)))
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+	scheme := apiruntime.NewScheme()
+	for _, add := range []func(*apiruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return fmt.Errorf("building the scheme: %w", err)
 		}
@@ -199,6 +210,21 @@ func manage(ctx context.Context, config *rest.Config, manager ctrl.Options, opti
 		return fmt.Errorf("ending, to begin anew with what is there: %w", err)
 	}
 	return nil
+}
+
+// printBuild tells the version, and the Go and the libraries that decide how the operator speaks to the API server.
+func printBuild(w io.Writer) error {
+	var lines strings.Builder
+	fmt.Fprintf(&lines, "reporter-operator %s\n%s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == "k8s.io/client-go" || module.Path == "sigs.k8s.io/controller-runtime" {
+				fmt.Fprintln(&lines, module.Path, module.Version)
+			}
+		}
+	}
+	_, err := io.WriteString(w, lines.String())
+	return err
 }
 
 // eachOf takes the value of a flag apart at its commas.

@@ -50,7 +50,7 @@ func (w *World) StartOperator(ctx context.Context, log io.Writer, args ...string
 // StartAsOperator starts any program as the operator's ServiceAccount, so that what it asks of the API server is allowed, judged and
 // logged as if the operator had asked.
 func (w *World) StartAsOperator(ctx context.Context, log io.Writer, path string, args ...string) (*Process, error) {
-	kubeconfig, err := w.operatorKubeconfig(ctx)
+	kubeconfig, err := w.OperatorKubeconfig(ctx)
 	if err != nil {
 		return nil, err
 	}

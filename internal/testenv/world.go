@@ -57,6 +57,15 @@ type World struct {
 // Start starts etcd and the API server from the directory KUBEBUILDER_ASSETS and applies config/default to it. Stop must be
 // called even after an error.
 func Start(ctx context.Context) (*World, error) {
+	w, err := StartBare(ctx)
+	if err != nil {
+		return w, err
+	}
+	return w, w.install(ctx)
+}
+
+// StartBare starts a control plane with nothing applied to it, for tests that install the operator themselves.
+func StartBare(ctx context.Context) (*World, error) {
 	w := &World{}
 	return w, w.start(ctx)
 }
@@ -65,7 +74,7 @@ func (w *World) start(ctx context.Context) (err error) {
 	if os.Getenv("KUBEBUILDER_ASSETS") == "" {
 		return errors.New("KUBEBUILDER_ASSETS does not say where the control plane's binaries are: use the make targets, or export KUBEBUILDER_ASSETS=$(make -s controlplane)")
 	}
-	if w.root, err = moduleRoot(); err != nil {
+	if w.root, err = ProjectRoot(); err != nil {
 		return err
 	}
 	if w.Dir, err = os.MkdirTemp("", "reporter-operator-"); err != nil {
@@ -102,10 +111,8 @@ func (w *World) start(ctx context.Context) (err error) {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
-	if w.Client, err = client.New(w.config, client.Options{Scheme: scheme}); err != nil {
-		return err
-	}
-	return w.install(ctx)
+	w.Client, err = client.New(w.config, client.Options{Scheme: scheme})
+	return err
 }
 
 // install applies what a user would, but for the Deployment: nothing here runs pods, StartOperator takes its place.
@@ -185,8 +192,8 @@ func (w *World) Kubectl(ctx context.Context, stdin string, args ...string) (stri
 	return string(stdout), nil
 }
 
-// operatorKubeconfig writes a kubeconfig that authenticates as the operator's ServiceAccount, as a pod would.
-func (w *World) operatorKubeconfig(ctx context.Context) (string, error) {
+// OperatorKubeconfig writes a kubeconfig that authenticates as the operator's ServiceAccount, as a pod would, and returns its path.
+func (w *World) OperatorKubeconfig(ctx context.Context) (string, error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: operatorNamespace, Name: operatorServiceAccount}}
 	day := int64(24 * 60 * 60)
 	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &day}}
@@ -205,20 +212,20 @@ func (w *World) operatorKubeconfig(ctx context.Context) (string, error) {
 
 func (w *World) path(name string) string { return filepath.Join(w.Dir, name) }
 
-// moduleRoot is the directory of go.mod, here or above.
-func moduleRoot() (string, error) {
+// ProjectRoot is the directory of the operator's go.mod, here or above. Other modules of the project are below it.
+func ProjectRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "PROJECT")); err == nil {
 			return dir, nil
 		}
 		if parent := filepath.Dir(dir); parent != dir {
 			dir = parent
 			continue
 		}
-		return "", errors.New("finding go.mod: run this inside the project")
+		return "", errors.New("finding the file PROJECT: run this inside the project")
 	}
 }
