@@ -1,4 +1,4 @@
-# The image that docker-build builds and deploy installs.
+# The image that docker-build, image and image-push build, and deploy installs.
 IMG ?= controller:latest
 CONTAINER_TOOL ?= docker
 KUBECTL ?= kubectl
@@ -8,6 +8,9 @@ CONFIG ?= config/default
 
 # The namespaces to work in, separated by commas, for an operator that is to have rights in no others. All if it is empty.
 WATCH_NAMESPACES ?=
+
+# What the operator says with --version. A release has a tag.
+VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),(devel))
 
 # Tools are pinned in modules of their own, so that their dependencies never become the operator's, and are compiled
 # into Go's build cache on first use. The linters are apart from the rest: they pull in two hundred modules.
@@ -64,10 +67,17 @@ controlplane: ## Build etcd and Kubernetes from Go modules, once, in minutes, an
 generate: ## Generate the API types' deep copies.
 	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
 
+# The Helm chart has copies of what is generated, and of the admission policies: a chart may reach for no file outside of it.
+CHART = charts/reporter-operator
+
 .PHONY: manifests
-manifests: ## Generate the CRDs and the operator's role.
+manifests: ## Generate the CRDs and the operator's role, and the chart's copies and README.
 	$(CONTROLLER_GEN) crd paths=./api/... output:crd:dir=config/crd/bases
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./... output:rbac:dir=config/rbac
+	cp config/crd/bases/*.yaml $(CHART)/files/crds
+	cp config/admission/validating.yaml config/admission/mutating.yaml $(CHART)/files/admission
+	cp config/rbac/role.yaml $(CHART)/files
+	go -C hack/release run ./chartdocs $(CURDIR)/$(CHART)
 
 .PHONY: tidy
 tidy: ## Tidy every module.
@@ -75,7 +85,7 @@ tidy: ## Tidy every module.
 
 .PHONY: fmt
 fmt: ## Format the code.
-	gofmt -s -w $(wildcard *.go api controllers internal hack)
+	gofmt -s -w $(wildcard *.go api cmd config controllers internal hack)
 
 .PHONY: vet
 vet: ## Run go vet in every module.
@@ -95,7 +105,7 @@ lint-fix: lint ## Run the linters and let them fix what they can.
 
 .PHONY: build
 build: ## Build the operator into bin/manager.
-	CGO_ENABLED=0 go build -o bin/manager .
+	CGO_ENABLED=0 go build -ldflags '-X "main.version=$(VERSION)"' -o bin/manager .
 
 .PHONY: run
 run: build ## Run the operator from this machine against the current KUBECONFIG. ARGS adds flags.
@@ -152,11 +162,11 @@ test-go: ## Run all Go tests of every module, the stories on a real API server a
 .PHONY: test-unit
 test-unit: ## Run the tests that need no control plane: seconds.
 	@for module in $(CODE_MODULES); do echo "go -C $$module test ./..."; \
-		go -C $$module test ./... -skip '^(TestStories|TestOnControlPlane)$$' $(TEST_FLAGS) || exit; done
+		go -C $$module test ./... -skip '^TestStories$$|OnControlPlane$$' $(TEST_FLAGS) || exit; done
 
 .PHONY: test-race
 test-race: ## Run the tests of controllers and internal under the race detector, which needs a C compiler.
-	go test -race ./controllers/... ./internal/... -skip '^(TestStories|TestOnControlPlane)$$' -count=1 -timeout 40m
+	go test -race ./controllers/... ./internal/... -skip '^TestStories$$|OnControlPlane$$' -count=1 -timeout 40m
 
 .PHONY: test-stories
 test-stories: ## Run the stories, on a real API server.
@@ -210,11 +220,29 @@ bench: ## Measure the operator against the limit of this machine: three quarters
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
 	exec bin/bench -rows '$(ROWS)' -runs $(RUNS) -json bin/bench.json -markdown bin/bench.md $(BENCH_FLAGS)
 
-##@ Deploy: kubectl and, for the image, a container engine
+##@ Deploy: kubectl, and a container engine for docker-build and docker-push alone
+
+# Tells the image's name with its digest on standard output.
+IMAGE = go -C hack/release run ./image -version '$(VERSION)' -name '$(IMG)'
+
+.PHONY: image
+image: ## Build the image IMG for amd64 and arm64 without a container engine, into bin/image.tar.
+	@mkdir -p bin
+	@$(IMAGE) -output $(CURDIR)/bin/image.tar
+
+.PHONY: image-push
+image-push: ## Build the image IMG the same way, and push it.
+	@$(IMAGE) -push
+
+.PHONY: release
+release: ## Write what is published of VERSION to dist/, with the image IMG. IMAGE_PUSH=-push pushes that, too.
+	@mkdir -p dist && if [ -n "$$(ls dist)" ]; then echo "dist is not empty: what is there may be of another version" >&2; exit 1; fi
+	@image=$$($(IMAGE) -output $(CURDIR)/dist/image.tar $(IMAGE_PUSH)) && \
+	go -C hack/release run . -version '$(VERSION)' -image "$$image" -output $(CURDIR)/dist && ls dist
 
 .PHONY: docker-build
-docker-build: ## Build the image IMG.
-	$(CONTAINER_TOOL) build -t $(IMG) .
+docker-build: ## Build the image IMG with a container engine.
+	$(CONTAINER_TOOL) build --build-arg VERSION='$(VERSION)' -t $(IMG) .
 
 .PHONY: docker-push
 docker-push: ## Push the image IMG.
@@ -224,46 +252,23 @@ docker-push: ## Push the image IMG.
 install: ## Install the CRDs into the cluster of the current KUBECONFIG.
 	$(KUSTOMIZE) build config/crd | $(KUBECTL) apply -f -
 
-# Deleting a CRD deletes all objects of its kind, and what they claim in Reporter. An admission policy refuses that without the
-# label, which is set once there are no objects.
+# The plugin that `kubectl reporter` runs, where it is in the PATH.
+KUBECTL_REPORTER = bin/kubectl-reporter
+
+.PHONY: kubectl-reporter
+kubectl-reporter: ## Build the plugin of kubectl's into bin/: `kubectl reporter` looks after an installation, and removes it.
+	@CGO_ENABLED=0 go -C cmd/kubectl-reporter build -ldflags '-X "main.version=$(VERSION)"' -o $(CURDIR)/$(KUBECTL_REPORTER) .
+
+# UNINSTALL_FLAGS adds flags, such as --keep-connections.
 .PHONY: uninstall
-uninstall: ## Delete the CRDs, before undeploy; refused while anything is left that the operator has to release.
-	@held=$$($(KUBECTL) get secrets --all-namespaces -l reporter.lerian.studio/credentials=true \
-		-o jsonpath='{range .items[*]}{.metadata.namespace} {.metadata.name} {.metadata.finalizers}{"\n"}{end}') || exit; \
-	held=$$(printf '%s\n' "$$held" | sed -n 's|^\([^ ]*\) \([^ ]*\) .*"reporter.lerian.studio/in-use".*|kubectl label secret --namespace \1 \2 reporter.lerian.studio/credentials-|p'); \
-	if [ -n "$$held" ]; then printf '%s\n%s\n' "These Secrets are held for Reporter. Take the label off, while the operator and its policies are there:" \
-		"$$held" >&2; exit 1; fi; \
-	crds=""; for kind in reporterconnections reporterendpoints; do \
-		crd=$$($(KUBECTL) get crd "$$kind.reporter.lerian.studio" --ignore-not-found -o name) || exit; \
-		if [ -z "$$crd" ]; then continue; fi; \
-		left=$$($(KUBECTL) get "$$kind.reporter.lerian.studio" --all-namespaces --no-headers) || exit; \
-		if [ -n "$$left" ]; then printf '%s\n\n%s\n' "$$left" "These $$kind would go with the CRD. Delete them first, while \
-	the operator runs; set their deletionPolicy to Retain to keep the connections in Reporter." >&2; exit 1; fi; \
-		crds="$$crds $$crd"; \
-	done; \
-	if [ -n "$$crds" ]; then \
-		$(KUBECTL) label --overwrite $$crds reporter.lerian.studio/allow-deletion=true && $(KUBECTL) delete $$crds; fi
-
-# The namespaces whose RoleBinding an operator holds that works in some namespaces alone. Only an operator that works there releases it, and a
-# RoleBinding that nobody releases holds its namespace for ever.
-HELD_BINDINGS = $(KUBECTL) get rolebindings --all-namespaces --field-selector metadata.name=reporter-operator -o go-template=$(HELD_TEMPLATE)
-
-# The namespaces of what the operator would have to release.
-HELD_TEMPLATE = '{{range .items}}{{if .metadata.finalizers}}{{.metadata.namespace}} {{end}}{{end}}'
-HELD_NAMESPACES = $(KUBECTL) get reporterconnections,reporterendpoints --all-namespaces -o go-template=$(HELD_TEMPLATE) && \
-	$(KUBECTL) get secrets --all-namespaces -l reporter.lerian.studio/credentials=true -o go-template=$(HELD_TEMPLATE)
+uninstall: kubectl-reporter ## Remove the operator, its CRDs and all that it holds; waits for deletions, and refuses while there are resources that nobody has deleted.
+	@$(KUBECTL_REPORTER) uninstall $(UNINSTALL_FLAGS)
 
 # With WATCH_NAMESPACES, rights in the whole cluster from an earlier install are taken back. Where one namespace does not exist, the others get
 # their RoleBinding all the same.
 .PHONY: deploy
-deploy: ## Install the CRDs and the operator with the image IMG, to work in WATCH_NAMESPACES alone if that is set.
-	@held=$$($(HELD_BINDINGS)) || exit; for namespace in $$held; do case ',$(WATCH_NAMESPACES),' in *,$$namespace,*) ;; *) printf '%s\n' \
-		"The operator works in namespace $$namespace, which WATCH_NAMESPACES leaves out. Have it release that one first:" \
-		"$(KUBECTL) delete rolebinding --namespace $$namespace reporter-operator" >&2; exit 1 ;; esac; done
-	@if [ -n '$(WATCH_NAMESPACES)' ] && $(KUBECTL) get clusterrolebinding reporter-operator-manager-rolebinding >/dev/null 2>&1; then \
-		held=$$($(HELD_NAMESPACES)) || exit; for namespace in $$held; do case ',$(WATCH_NAMESPACES),' in *,$$namespace,*) ;; *) printf '%s\n' \
-		"The operator works in all namespaces so far, and holds objects in namespace $$namespace, which WATCH_NAMESPACES leaves out: nobody would ever release them." \
-		"Add the namespace, or delete these first: $(KUBECTL) get rconn,rep,secret --namespace $$namespace" >&2; exit 1 ;; esac; done; fi
+deploy: kubectl-reporter ## Install the CRDs and the operator with the image IMG, to work in WATCH_NAMESPACES alone if that is set.
+	@$(KUBECTL_REPORTER) preflight --watch-namespaces='$(WATCH_NAMESPACES)'
 	@mkdir -p bin/deploy
 	@printf 'resources: [../../$(CONFIG)]\n' >bin/deploy/kustomization.yaml
 	@if [ -n '$(WATCH_NAMESPACES)' ]; then printf '%s\n' 'components: [../../config/namespaced]' 'patches:' \
@@ -278,11 +283,5 @@ deploy: ## Install the CRDs and the operator with the image IMG, to work in WATC
 		$(KUBECTL) apply --namespace $$namespace -k config/watched-namespace || status=$$?; done; exit $$status
 
 .PHONY: undeploy
-undeploy: ## Remove the operator. The CRDs and their objects stay; deletions wait until it is back.
-	@held=$$($(HELD_BINDINGS)) || exit; \
-	for namespace in $$held; do $(KUBECTL) delete rolebinding --namespace $$namespace reporter-operator --wait=false || exit; done; \
-	for namespace in $$held; do $(KUBECTL) wait rolebinding --namespace $$namespace reporter-operator --for=delete --timeout=2m || { printf '%s\n' \
-		"The operator, if it runs, releases the RoleBinding in namespace $$namespace when no deletion waits there any more. Try again then:" \
-		"$(KUBECTL) get rconn --namespace $$namespace" >&2; exit 1; }; done
-	$(KUSTOMIZE) build $(CONFIG) | \
-		$(KUBECTL) delete --ignore-not-found -l app.kubernetes.io/component!=crd -f -
+undeploy: kubectl-reporter ## Remove the operator. The CRDs and their objects stay; deletions wait until it is back.
+	@$(KUBECTL_REPORTER) uninstall --operator-only $(UNINSTALL_FLAGS)

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"reflect"
+	"strings"
+
+	"github.com/spf13/cobra"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/config"
+)
+
+func newDoctorCommand(c *cluster) *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Check an installation, and say how to mend what is wrong",
+		Long:  "Check an installation, and say how to mend what is wrong. It compares kinds and policies with those of the version of this program.",
+		Args:  cobra.NoArgs,
+		RunE:  func(command *cobra.Command, _ []string) error { return c.examine(command.Context()) },
+	}
+}
+
+// finding is something that is wrong, and the way back.
+type finding struct{ wrong, remedy string }
+
+// examine prints the outcome of each check.
+func (c *cluster) examine(ctx context.Context) error {
+	found := 0
+	for _, check := range []struct {
+		of  string
+		run func(context.Context) ([]finding, error)
+	}{
+		{"the definitions of the kinds", c.examineDefinitions},
+		{"the admission policies", c.examinePolicies},
+		{"the operator", c.examineOperator},
+		{"the operator's rights", c.examineRights},
+		{"the Secrets of the endpoints", c.examineSecrets},
+		{"the use of the endpoints", c.examineUse},
+		{"what is held", c.examineHeld},
+	} {
+		findings, err := check.run(ctx)
+		switch {
+		case err != nil:
+			findings = []finding{{"checking it: " + err.Error(), "Try again, or as somebody who may read it."}}
+		case len(findings) == 0:
+			c.say("ok     %s", check.of)
+		}
+		for _, f := range findings {
+			c.say("WRONG  %s: %s\n       %s", check.of, f.wrong, strings.ReplaceAll(f.remedy, "\n", "\n       "))
+		}
+		found += len(findings)
+	}
+	if found > 0 {
+		return fmt.Errorf("%d things are wrong", found)
+	}
+	return nil
+}
+
+const reinstall = "Install the version of this program (`kubectl reporter --version`) again."
+
+// shipped are the objects of a file that is installed, under the names that they get.
+func (c *cluster) shipped(file string) ([]*unstructured.Unstructured, error) {
+	content, err := fs.ReadFile(config.Files, file)
+	if err != nil {
+		return nil, err
+	}
+	var objects []*unstructured.Unstructured
+	for document := range bytes.SplitSeq(append([]byte("\n"), content...), []byte("\n---")) {
+		object := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(document, &object.Object); err != nil {
+			return nil, err
+		}
+		if object.Object == nil {
+			continue
+		}
+		if object.GetKind() != "CustomResourceDefinition" {
+			object.SetName(c.operator.Name + "-" + object.GetName())
+		}
+		objects = append(objects, object)
+	}
+	return objects, nil
+}
+
+// compared compares a part of what is installed with what this version would install. What the API server adds is no difference.
+func (c *cluster) compared(ctx context.Context, files ...string) ([]finding, error) {
+	var findings []finding
+	for _, file := range files {
+		objects, err := c.shipped(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, want := range objects {
+			got := &unstructured.Unstructured{}
+			got.SetGroupVersionKind(want.GroupVersionKind())
+			err := c.Get(ctx, client.ObjectKeyFromObject(want), got)
+			switch {
+			case meta.IsNoMatchError(err): // the cluster does not serve it
+			case client.IgnoreNotFound(err) != nil:
+				return nil, err
+			case err != nil:
+				findings = append(findings, finding{c.named(want) + " is missing", reinstall})
+			case strings.HasSuffix(want.GetKind(), "Binding"): // what it names is renamed
+			case !contains(got.Object["spec"], want.Object["spec"]):
+				findings = append(findings, finding{c.named(want) + " is of another version", reinstall})
+			}
+		}
+	}
+	return findings, nil
+}
+
+// contains says whether a value has all that another one has.
+func contains(got, want any) bool {
+	switch want := want.(type) {
+	case map[string]any:
+		in, ok := got.(map[string]any)
+		for key, value := range want {
+			if !ok || !contains(in[key], value) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		in, ok := got.([]any)
+		if !ok || len(in) != len(want) {
+			return false
+		}
+		for i := range want {
+			if !contains(in[i], want[i]) {
+				return false
+			}
+		}
+		return true
+	case string:
+		in, ok := got.(string)
+		return ok && strings.TrimSpace(in) == strings.TrimSpace(want)
+	}
+	return reflect.DeepEqual(got, want)
+}
+
+func (c *cluster) examineDefinitions(ctx context.Context) ([]finding, error) {
+	return c.compared(ctx, "crd/bases/reporter.lerian.studio_reporterconnections.yaml", "crd/bases/reporter.lerian.studio_reporterendpoints.yaml")
+}
+
+func (c *cluster) examinePolicies(ctx context.Context) ([]finding, error) {
+	return c.compared(ctx, "admission/validating.yaml", "admission/mutating.yaml")
+}
+
+func (c *cluster) examineOperator(ctx context.Context) ([]finding, error) {
+	deployment, err := c.deployment(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if deployment == nil {
+		return []finding{{fmt.Sprintf("there is no Deployment %s-controller-manager in namespace %s", c.operator.Name, c.operator.Namespace),
+			"Say where it is with --operator-namespace and --operator-name, or install it again."}}, nil
+	}
+	who, at, err := c.leader(ctx)
+	if err != nil || leads(who, at) {
+		return nil, err
+	}
+	return []finding{{fmt.Sprintf("no replica works: %d of %d are available, and none leads", deployment.Status.AvailableReplicas, *deployment.Spec.Replicas),
+		fmt.Sprintf("See why: kubectl describe pods --namespace %[1]s; kubectl logs --namespace %[1]s deployment/%[2]s", deployment.Namespace, deployment.Name)}}, nil
+}
+
+// examineRights asks the API server whether the operator may do what its role says: in the whole cluster, or in the namespaces with its
+// RoleBinding.
+func (c *cluster) examineRights(ctx context.Context) ([]finding, error) {
+	objects, err := c.shipped("rbac/role.yaml")
+	if err != nil {
+		return nil, err
+	}
+	if len(objects) != 1 {
+		return nil, fmt.Errorf("there are %d roles", len(objects))
+	}
+	role := &rbacv1.ClusterRole{}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(objects[0]), role); apierrors.IsNotFound(err) {
+		return []finding{{c.named(objects[0]) + " is missing", reinstall}}, nil
+	} else if err != nil {
+		return nil, err
+	}
+	bindings, err := c.heldBindings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	namespaces := []string{""}
+	if len(bindings) > 0 {
+		namespaces = nil
+	}
+	for _, binding := range bindings {
+		namespaces = append(namespaces, binding.GetNamespace())
+	}
+	var findings []finding
+	for _, namespace := range namespaces {
+		denied, err := c.denied(ctx, namespace, role.Rules)
+		if err != nil {
+			return nil, err
+		}
+		if len(denied) > 0 {
+			where := "in the cluster"
+			if namespace != "" {
+				where = "in namespace " + namespace
+			}
+			findings = append(findings, finding{fmt.Sprintf("%s, it may not %s", where, strings.Join(denied, ", ")), reinstall})
+		}
+	}
+	return findings, nil
+}
+
+// denied is what the operator may not do of some rules.
+func (c *cluster) denied(ctx context.Context, namespace string, rules []rbacv1.PolicyRule) ([]string, error) {
+	var denied []string
+	for _, rule := range rules {
+		for _, resource := range rule.Resources {
+			resource, subresource, _ := strings.Cut(resource, "/")
+			for _, verb := range rule.Verbs {
+				review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+					User: fmt.Sprintf("system:serviceaccount:%s:%s-controller-manager", c.operator.Namespace, c.operator.Name),
+					ResourceAttributes: &authorizationv1.ResourceAttributes{Namespace: namespace, Verb: verb, Group: rule.APIGroups[0], Resource: resource,
+						Subresource: subresource, Name: strings.Join(rule.ResourceNames, ",")},
+				}}
+				if err := c.Create(ctx, review); err != nil {
+					return nil, err
+				}
+				if !review.Status.Allowed {
+					denied = append(denied, verb+" "+resource)
+				}
+			}
+		}
+	}
+	return denied, nil
+}
+
+// examineSecrets looks for Secrets that an endpoint needs, and that the operator does not read.
+func (c *cluster) examineSecrets(ctx context.Context) ([]finding, error) {
+	_, endpoints, err := c.resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var findings []finding
+	for i := range endpoints {
+		for _, name := range endpoints[i].SecretNames() {
+			secret := &corev1.Secret{}
+			err := c.Get(ctx, types.NamespacedName{Namespace: endpoints[i].Namespace, Name: name}, secret)
+			switch {
+			case client.IgnoreNotFound(err) != nil:
+				return nil, err
+			case err != nil:
+				findings = append(findings, finding{fmt.Sprintf("%s needs Secret %s, which does not exist", c.named(&endpoints[i]), name), "Create it."})
+			case secret.Labels[v1alpha1.CredentialsLabel] != "true":
+				findings = append(findings, finding{fmt.Sprintf("%s needs Secret %s, which is not labelled for it", c.named(&endpoints[i]), name),
+					fmt.Sprintf("kubectl label secret --namespace %s %s %s=true", endpoints[i].Namespace, name, v1alpha1.CredentialsLabel)})
+			}
+		}
+	}
+	return findings, nil
+}
+
+// examineUse looks for connections without an endpoint, and endpoints without a connection.
+func (c *cluster) examineUse(ctx context.Context) ([]finding, error) {
+	connections, endpoints, err := c.resources(ctx)
+	if err != nil {
+		return nil, err
+	}
+	used := map[types.NamespacedName]bool{}
+	for i := range connections {
+		used[connections[i].EndpointKey()] = true
+	}
+	var findings []finding
+	for i := range endpoints {
+		if e := &endpoints[i]; !used[client.ObjectKeyFromObject(e)] && e.DeletionTimestamp.IsZero() {
+			findings = append(findings, finding{c.named(e) + " is used by nobody",
+				fmt.Sprintf("Delete it, if it is not wanted: kubectl delete rep --namespace %s %s", e.Namespace, e.Name)})
+		}
+	}
+	return findings, nil
+}
+
+// examineHeld looks for what an operator holds that is not there to release it.
+func (c *cluster) examineHeld(ctx context.Context) ([]finding, error) {
+	who, at, err := c.leader(ctx)
+	if err != nil || leads(who, at) {
+		return nil, err
+	}
+	held, err := c.held(ctx)
+	bindings, more := c.heldBindings(ctx)
+	if err := errors.Join(err, more); err != nil {
+		return nil, err
+	}
+	var findings []finding
+	for _, object := range append(held, bindings...) {
+		if !object.GetDeletionTimestamp().IsZero() {
+			findings = append(findings, finding{c.named(object) + " is deleted, and held by an operator that does not work",
+				"Install the operator again, and it goes on. Or have all go and keep the connections in Reporter:\nkubectl reporter uninstall --keep-connections --operator-is-gone"})
+		}
+	}
+	return findings, nil
+}
