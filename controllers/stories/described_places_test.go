@@ -28,9 +28,9 @@ var _ = Describe("A described connection whose endpoint leads elsewhere", func()
 		lead(ctx, s, moved)
 		Eventually(ctx, eventsAbout(rc)).Should(ContainElement(And(HaveField("Reason", "Moved"), HaveField("Note",
 			"connection "+rc.Status.ConnectionID+" was seen at "+s.server.URL+" before, and is shown at "+moved.URL+" now"))))
-		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
 		s.patchConnection(ctx, "ledger", `{"spec":{"connection":{"port":5433}}}`)
 		Eventually(ctx, s.reporter.Connections).Should(ConsistOf(HaveField("Port", 5433)))
+		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
 		Expect(rc.Status.ObservedIn).To(HaveValue(Equal(v1alpha1.ObservedIn{URL: moved.URL})))
 	})
 
