@@ -55,6 +55,7 @@ type settings struct {
 	version      bool
 	probeAddress string
 	leaderElect  bool
+	leaseIn      string
 	metrics      metricsserver.Options
 	namespaces   []string // all, if there are none
 	options      controllers.Options
@@ -70,6 +71,7 @@ func (s *settings) bind(flags *flag.FlagSet) {
 		"Without it the certificate is self-signed, and made anew at each start.")
 	flags.StringVar(&s.probeAddress, "health-probe-bind-address", ":8081", "Address to serve /healthz and /readyz on; 0 turns them off.")
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "Elect a leader, so that more than one replica may run: one works, the others stand by.")
+	flags.StringVar(&s.leaseIn, "leader-election-namespace", "", "Namespace of the leader's Lease: needed outside of a cluster, where there is no pod's to be the default.")
 	flags.IntVar(&s.options.MaxConcurrentReconciles, "max-concurrent-reconciles", 256, "How many ReporterConnections to work on at once, those among them that wait for an answer of Reporter, "+
 		"which spec.maxInFlight of their ReporterEndpoint bounds. Fewer spare the API server; with few, Reporters that hang keep others waiting.")
 	flags.DurationVar(&s.options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
@@ -141,6 +143,7 @@ func (s *settings) managerOptions(scheme *apiruntime.Scheme) ctrl.Options {
 		Metrics:                       metrics,
 		HealthProbeBindAddress:        s.probeAddress,
 		LeaderElection:                s.leaderElect,
+		LeaderElectionNamespace:       s.leaseIn,
 		LeaderElectionID:              "reporter-operator.reporter.lerian.studio",
 		LeaderElectionReleaseOnCancel: true, // nothing is done after the manager but to end the process, or to make another
 		GracefulShutdownTimeout:       new(gracefulShutdown),

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -19,8 +20,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -197,8 +200,8 @@ func (s *stage) isUninstalled() {
 		"--all-namespaces", "--selector=app.kubernetes.io/name=reporter-operator", "--output=name"); left != "" {
 		s.t.Errorf("it leaves\n%s", left)
 	}
-	if finalizers := s.kubectl("get", "secret", "token", "--namespace=ledger", "--output=jsonpath={.metadata.finalizers}"); finalizers != "" {
-		s.t.Errorf("the Secret has the finalizers %s", finalizers)
+	if has := s.kubectl("get", "secret", "token", "--namespace=ledger", "--output=jsonpath={.metadata.labels}{.metadata.finalizers}"); has != `{"reporter.lerian.studio/credentials":"true"}` {
+		s.t.Errorf("the Secret has %s, want its label and no finalizer", has)
 	}
 	s.kubectl("delete", "namespace", "ledger", "--timeout=1m")
 	s.kubectl("wait", "namespace", "reporter-operator-system", "--for=delete", "--timeout=1m")
@@ -238,10 +241,42 @@ func TestKeepConnectionsOnControlPlane(t *testing.T) {
 	s.kubectl("patch", "rconn/protected", "--namespace=ledger", "--type=merge", `--patch={"spec":{"deletionProtection":true}}`)
 	blocked, _ := s.blockedConnection("blocked")
 	has(t, s.says("uninstall", "--keep-connections"), "ReporterConnection ledger/protected goes; connection "+id+" stays in Reporter.",
-		"ReporterConnection ledger/blocked goes; connection "+blocked+" stays in Reporter.", "Secret ledger/token is released")
+		"ReporterConnection ledger/blocked goes; connection "+blocked+" stays in Reporter, unless the deletion that was under way has just taken place.",
+		"Releasing Secrets:\n  Secret ledger/token")
 	s.isUninstalled()
 	s.isAlive(id, true)
 	s.isAlive(blocked, true)
+}
+
+// Somebody sets the policy back between the two requests with which a resource is deleted.
+func TestDeleteRetainedOnControlPlane(t *testing.T) {
+	s := newBareStage(t, testenv.Start)
+	s.create(&v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Name: "contested"}, Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: "019996b8-f3d1-7d2b-a192-6e91464d82fc"}})
+	rc := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "ledger", Name: "contested"}}
+	contested := false
+	u := uninstall{cluster: &cluster{Client: interceptor.NewClient(noWatch{s.Client}, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+			err := c.Patch(ctx, object, patch, options...)
+			if !contested {
+				contested = true
+				s.kubectl("patch", "rconn/contested", "--namespace=ledger", "--type=merge", `--patch={"spec":{"deletionPolicy":"Delete"}}`)
+			}
+			return err
+		},
+	})}}
+	if err := u.deleteRetained(t.Context(), rc); err != nil || !contested {
+		t.Fatal(contested, err)
+	}
+	if policy := s.kubectl("get", "rconn/contested", "--namespace=ledger", "--output=jsonpath={.metadata.deletionTimestamp} {.spec.deletionPolicy}"); !strings.HasSuffix(policy, "Z Retain") {
+		t.Errorf("it is deleted at, and with the policy, %q", policy)
+	}
+}
+
+// noWatch is a client that is never asked to watch.
+type noWatch struct{ client.Client }
+
+func (noWatch) Watch(context.Context, client.ObjectList, ...client.ListOption) (watch.Interface, error) {
+	return nil, errors.ErrUnsupported
 }
 
 // lead makes the lease of an operator in a pod, which none here is.
@@ -263,6 +298,8 @@ func TestOperatorIsGoneOnControlPlane(t *testing.T) {
 	has(t, s.refuses("things are wrong", "doctor"), "WRONG  what is held: ReporterConnection ledger/blocked is deleted, and held by an operator that does not work",
 		"kubectl reporter uninstall --keep-connections --operator-is-gone")
 	s.refuses("--operator-is-gone needs --keep-connections", "uninstall", "--operator-is-gone")
+	s.kubectl("delete", "rconn/live", "--namespace=ledger", "--wait=false")
+	has(t, s.refuses("not done within 1s", "uninstall", "--timeout=1s"), "The operator is not in namespace reporter-operator-system.")
 
 	lease := s.lead()
 	s.refuses("the operator is not gone: pod-1 works as its leader", "uninstall", "--operator-is-gone", "--keep-connections")
@@ -351,18 +388,18 @@ func TestStatusAndDoctorOnControlPlane(t *testing.T) {
 		t.Errorf("where all is well, it says\n%s", said)
 	}
 	s.breakInstallation()
-	has(t, s.refuses("5 things are wrong", "doctor"),
+	has(t, s.refuses("6 things are wrong", "doctor"),
 		"the definitions of the kinds: CustomResourceDefinition reporterendpoints.reporter.lerian.studio is of another version",
 		"the admission policies: ValidatingAdmissionPolicy reporter-operator-deletion-protection is missing",
 		"the operator's rights: in the cluster, it may not get namespaces",
-		"kubectl label secret --namespace ledger token reporter.lerian.studio/credentials=true",
+		"kubectl label --overwrite secret --namespace ledger token reporter.lerian.studio/credentials=true",
+		"ReporterConnection ledger/described needs Secret ledger-db, which does not exist\n       Create it, labelled reporter.lerian.studio/credentials=database.",
 		"ReporterEndpoint ledger/unused is used by nobody")
 
 	if err := s.Delete(t.Context(), lease); err != nil {
 		t.Fatal(err)
 	}
 	has(t, s.says("uninstall", "--keep-connections", "--operator-is-gone"), "helm uninstall --namespace reporter-operator-system ours")
-	s.kubectl("get", "deployment", "--namespace=reporter-operator-system", "reporter-operator-controller-manager")
 	if definitions := s.kubectl("get", "crds", "--output=name"); definitions != "" {
 		t.Errorf("there are still %s", definitions)
 	}
@@ -374,5 +411,8 @@ func (s *stage) breakInstallation() {
 	s.kubectl("delete", "validatingadmissionpolicy", "reporter-operator-deletion-protection")
 	s.kubectl("delete", "clusterrolebinding", "reporter-operator-manager-rolebinding")
 	s.kubectl("patch", "crd", "reporterendpoints.reporter.lerian.studio", "--type=json", `--patch=[{"op":"remove","path":"/spec/names/shortNames"}]`)
-	s.create(&v1alpha1.ReporterEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "unused"}, Spec: v1alpha1.ReporterEndpointSpec{URL: "http://reporter"}})
+	s.create(&v1alpha1.ReporterEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "unused"}, Spec: v1alpha1.ReporterEndpointSpec{URL: "http://reporter"}},
+		&v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Name: "described"}, Spec: v1alpha1.ReporterConnectionSpec{Connection: &v1alpha1.ConnectionDescription{
+			ConfigName: "described", ProductName: "reporter", Type: "POSTGRESQL", Host: "db.example.com", Port: 5432, DatabaseName: "ledger", UserName: "reporter",
+			PasswordSecretRef: v1alpha1.SecretKeyReference{Name: "ledger-db", Key: "password"}}}})
 }

@@ -17,6 +17,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/yaml"
@@ -50,7 +51,7 @@ func (c *cluster) examine(ctx context.Context) error {
 		{"the admission policies", c.examinePolicies},
 		{"the operator", c.examineOperator},
 		{"the operator's rights", c.examineRights},
-		{"the Secrets of the endpoints", c.examineSecrets},
+		{"the Secrets that resources name", c.examineSecrets},
 		{"the use of the endpoints", c.examineUse},
 		{"what is held", c.examineHeld},
 	} {
@@ -246,26 +247,51 @@ func (c *cluster) denied(ctx context.Context, namespace string, rules []rbacv1.P
 	return denied, nil
 }
 
-// examineSecrets looks for Secrets that an endpoint needs, and that the operator does not read.
+// need is a Secret that a resource names, and the label without which the operator does not read it.
+type need struct {
+	of     client.Object
+	secret types.NamespacedName
+	label  string
+}
+
+// needs are all Secrets that resources name.
+func (c *cluster) needs(ctx context.Context) ([]need, error) {
+	connections, endpoints, err := c.resources(ctx)
+	var needs []need
+	add := func(of client.Object, names []string, label string) {
+		for _, name := range names {
+			needs = append(needs, need{of, types.NamespacedName{Namespace: of.GetNamespace(), Name: name}, label})
+		}
+	}
+	for i := range endpoints {
+		add(&endpoints[i], endpoints[i].SecretNames(), v1alpha1.CredentialsOfEndpoint)
+	}
+	for i := range connections {
+		add(&connections[i], connections[i].DatabaseSecretNames(), v1alpha1.CredentialsOfDatabase)
+	}
+	return needs, err
+}
+
+// examineSecrets looks for Secrets that an endpoint or a described connection needs, and that the operator does not read.
 func (c *cluster) examineSecrets(ctx context.Context) ([]finding, error) {
-	_, endpoints, err := c.resources(ctx)
+	needs, err := c.needs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var findings []finding
-	for i := range endpoints {
-		for _, name := range endpoints[i].SecretNames() {
-			secret := &corev1.Secret{}
-			err := c.Get(ctx, types.NamespacedName{Namespace: endpoints[i].Namespace, Name: name}, secret)
-			switch {
-			case client.IgnoreNotFound(err) != nil:
-				return nil, err
-			case err != nil:
-				findings = append(findings, finding{fmt.Sprintf("%s needs Secret %s, which does not exist", c.named(&endpoints[i]), name), "Create it."})
-			case secret.Labels[v1alpha1.CredentialsLabel] != "true":
-				findings = append(findings, finding{fmt.Sprintf("%s needs Secret %s, which is not labelled for it", c.named(&endpoints[i]), name),
-					fmt.Sprintf("kubectl label secret --namespace %s %s %s=true", endpoints[i].Namespace, name, v1alpha1.CredentialsLabel)})
-			}
+	for _, n := range needs {
+		secret := &metav1.PartialObjectMetadata{}
+		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		err := c.Get(ctx, n.secret, secret)
+		switch {
+		case client.IgnoreNotFound(err) != nil:
+			return nil, err
+		case err != nil:
+			findings = append(findings, finding{fmt.Sprintf("%s needs Secret %s, which does not exist", c.named(n.of), n.secret.Name),
+				fmt.Sprintf("Create it, labelled %s=%s.", v1alpha1.CredentialsLabel, n.label)})
+		case secret.Labels[v1alpha1.CredentialsLabel] != n.label:
+			findings = append(findings, finding{fmt.Sprintf("%s needs Secret %s, which is not labelled for it", c.named(n.of), n.secret.Name),
+				fmt.Sprintf("kubectl label --overwrite secret --namespace %s %s %s=%s", n.secret.Namespace, n.secret.Name, v1alpha1.CredentialsLabel, n.label)})
 		}
 	}
 	return findings, nil

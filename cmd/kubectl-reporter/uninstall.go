@@ -20,6 +20,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -63,7 +64,8 @@ func (u *uninstall) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	steps := []func(context.Context) error{u.refuseLive, u.drain, u.releaseEndpoints, u.releaseSecrets, u.releaseBindings}
+	steps := []func(context.Context) error{u.refuseLive, u.warnOfAbsence, u.drain, u.releaseEndpoints, u.releaseBindings, u.refuseNew,
+		u.removePolicies, u.removeOperator, u.awaitEnd, u.releaseSecrets, u.removeDefinitions}
 	switch {
 	case u.operatorIsGone && !u.keepConnections:
 		return errors.New("--operator-is-gone needs --keep-connections: without the operator, nothing is deleted in Reporter")
@@ -72,22 +74,16 @@ func (u *uninstall) run(ctx context.Context) error {
 	case u.keepConnections:
 		steps = slices.Concat([]func(context.Context) error{u.deleteConnections}, steps)
 	case u.operatorOnly:
-		steps = []func(context.Context) error{u.releaseBindings}
-	}
-	helm := deployment != nil && deployment.Labels["app.kubernetes.io/managed-by"] == "Helm"
-	if !helm {
-		steps = append(steps, u.removePolicies, u.removeOperator)
-	}
-	if !u.operatorOnly {
-		steps = append(steps, u.removeDefinitions)
+		steps = []func(context.Context) error{u.releaseBindings, u.removePolicies, u.removeOperator}
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	if helm {
-		u.say("The operator was installed by Helm, which removes it:\nhelm uninstall --namespace %s %s", deployment.Namespace, deployment.Annotations["meta.helm.sh/release-name"])
+	if deployment != nil && deployment.Labels["app.kubernetes.io/managed-by"] == "Helm" {
+		u.say("Helm still has its record of the installation, which this removes:\nhelm uninstall --namespace %s %s",
+			deployment.Namespace, deployment.Annotations["meta.helm.sh/release-name"])
 	}
 	return nil
 }
@@ -109,17 +105,37 @@ func (u *uninstall) deleteConnections(ctx context.Context) error {
 	}
 	for i := range connections {
 		rc := &connections[i]
-		before := rc.DeepCopy()
-		rc.Spec.DeletionPolicy, rc.Spec.DeletionProtection = v1alpha1.DeletionPolicyRetain, false
-		if err := u.Patch(ctx, rc, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("keeping the connection of %s: %w", u.named(rc), err)
-		}
-		if err := u.Delete(ctx, rc); client.IgnoreNotFound(err) != nil {
+		pending := !rc.DeletionTimestamp.IsZero()
+		if err := u.deleteRetained(ctx, rc); err != nil {
 			return fmt.Errorf("deleting %s: %w", u.named(rc), err)
 		}
-		u.say("%s goes; connection %s stays in Reporter.", u.named(rc), rc.ConnectionID())
+		kept := fmt.Sprintf("connection %s stays in Reporter", rc.ConnectionID())
+		if rc.ConnectionID() == "" {
+			kept = "it has no connection in Reporter that is known"
+		}
+		if pending {
+			kept += ", unless the deletion that was under way has just taken place"
+		}
+		u.say("%s goes; %s.", u.named(rc), kept)
 	}
 	return nil
+}
+
+// deleteRetained deletes a resource with the policy to retain its connection: only that version of it, as somebody might set the policy back in
+// between.
+func (u *uninstall) deleteRetained(ctx context.Context, rc *v1alpha1.ReporterConnection) error {
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		if err := u.Get(ctx, client.ObjectKeyFromObject(rc), rc); err != nil {
+			return err
+		}
+		before := rc.DeepCopy()
+		rc.Spec.DeletionPolicy, rc.Spec.DeletionProtection = v1alpha1.DeletionPolicyRetain, false
+		if err := u.Patch(ctx, rc, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
+			return err
+		}
+		return u.Delete(ctx, rc, client.Preconditions{UID: &rc.UID, ResourceVersion: &rc.ResourceVersion})
+	})
+	return client.IgnoreNotFound(err)
 }
 
 // refuseLive refuses while there are resources whose deletion nobody has asked for.
@@ -140,9 +156,27 @@ func (u *uninstall) refuseLive(ctx context.Context) error {
 	return nil
 }
 
+// warnOfAbsence says what to do where no operator seems to be there for what this waits for.
+func (u *uninstall) warnOfAbsence(ctx context.Context) error {
+	deployment, err := u.deployment(ctx)
+	if err != nil || deployment != nil || u.operatorIsGone {
+		return err
+	}
+	who, at, err := u.leader(ctx)
+	if err != nil || leads(who, at) {
+		return err
+	}
+	connections, endpoints, err := u.resources(ctx)
+	if err == nil && len(connections)+len(endpoints) > 0 {
+		u.say("The operator is not in namespace %s. Unless it is somewhere else, install it again; or have all resources go and keep the connections in Reporter:\n"+
+			"kubectl reporter uninstall --keep-connections --operator-is-gone", u.operator.Namespace)
+	}
+	return err
+}
+
 // drain waits for the deletions that are under way.
 func (u *uninstall) drain(ctx context.Context) error {
-	return u.await(ctx, "Waiting for deletions", func(ctx context.Context) ([]client.Object, error) {
+	return u.awaitRelease(ctx, "Waiting for deletions", func(ctx context.Context) ([]client.Object, error) {
 		connections, _, err := u.resources(ctx)
 		left := make([]client.Object, 0, len(connections))
 		for i := range connections {
@@ -154,7 +188,7 @@ func (u *uninstall) drain(ctx context.Context) error {
 
 // releaseEndpoints deletes the endpoints, which no connection needs any more.
 func (u *uninstall) releaseEndpoints(ctx context.Context) error {
-	return u.await(ctx, "Waiting for endpoints", func(ctx context.Context) ([]client.Object, error) {
+	return u.awaitRelease(ctx, "Waiting for endpoints", func(ctx context.Context) ([]client.Object, error) {
 		_, endpoints, err := u.resources(ctx)
 		left := make([]client.Object, 0, len(endpoints))
 		for i := range endpoints {
@@ -167,29 +201,30 @@ func (u *uninstall) releaseEndpoints(ctx context.Context) error {
 	})
 }
 
-// releaseSecrets takes the label off the Secrets that are held, and with it the operator's finalizer: whoever held one for a reason is gone by
-// now.
-func (u *uninstall) releaseSecrets(ctx context.Context) error {
-	return u.await(ctx, "Waiting for Secrets", func(ctx context.Context) ([]client.Object, error) {
-		secrets, err := u.heldSecrets(ctx)
-		for _, secret := range secrets {
-			if _, labelled := secret.GetLabels()[v1alpha1.CredentialsLabel]; labelled && err == nil {
-				unlabelled := secret.DeepCopyObject().(client.Object)
-				labels := unlabelled.GetLabels()
-				delete(labels, v1alpha1.CredentialsLabel)
-				unlabelled.SetLabels(labels)
-				err = client.IgnoreNotFound(u.Patch(ctx, unlabelled, client.MergeFrom(secret)))
-				u.say("%s is released, and has no label %s any more.", u.named(secret), v1alpha1.CredentialsLabel)
-			}
+// awaitEnd waits until no replica of the operator is left, which would hold a Secret again.
+func (u *uninstall) awaitEnd(ctx context.Context) error {
+	return u.await(ctx, "Waiting for the operator to end", func(ctx context.Context) ([]client.Object, error) {
+		var pods corev1.PodList
+		err := u.List(ctx, &pods, client.InNamespace(u.operator.Namespace),
+			client.MatchingLabels{"app.kubernetes.io/name": "reporter-operator", "control-plane": "controller-manager"})
+		left := make([]client.Object, 0, len(pods.Items))
+		for i := range pods.Items {
+			left = append(left, &pods.Items[i])
 		}
-		return secrets, err
+		return left, err
 	})
+}
+
+// releaseSecrets takes the operator's finalizer off the Secrets, which nothing needs any more. They keep the label: it is their owner's, and an
+// operator that is installed later on holds them again.
+func (u *uninstall) releaseSecrets(ctx context.Context) error {
+	return u.await(ctx, "Releasing Secrets", u.releasing(u.heldSecrets))
 }
 
 // releaseBindings deletes the RoleBindings of an operator that works in some namespaces alone, and waits until it has released them: at once
 // where it holds nothing, after a minute where live resources are, and not while a deletion waits.
 func (u *uninstall) releaseBindings(ctx context.Context) error {
-	return u.await(ctx, "Waiting for RoleBindings, which the operator holds while a deletion waits in their namespace", func(ctx context.Context) ([]client.Object, error) {
+	return u.awaitRelease(ctx, "Waiting for RoleBindings, which the operator holds while a deletion waits in their namespace", func(ctx context.Context) ([]client.Object, error) {
 		bindings, err := u.heldBindings(ctx)
 		for _, binding := range bindings {
 			if binding.GetDeletionTimestamp().IsZero() && err == nil {
@@ -200,15 +235,34 @@ func (u *uninstall) releaseBindings(ctx context.Context) error {
 	})
 }
 
-// await waits until nothing is left, and says what is whenever that changes. Where the operator is gone, it takes the finalizers off.
-func (u *uninstall) await(ctx context.Context, what string, list func(context.Context) ([]client.Object, error)) error {
+// lister lists objects.
+type lister func(context.Context) ([]client.Object, error)
+
+// awaitRelease waits until the operator has released what is listed. Where it is gone, this releases it.
+func (u *uninstall) awaitRelease(ctx context.Context, what string, list lister) error {
+	if u.operatorIsGone {
+		list = u.releasing(list)
+	}
+	return u.await(ctx, what, list)
+}
+
+// releasing lists the same objects, and takes the operator's finalizers off them.
+func (u *uninstall) releasing(list lister) lister {
+	return func(ctx context.Context) ([]client.Object, error) {
+		objects, err := list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return objects, u.takeFinalizersOff(ctx, objects)
+	}
+}
+
+// await waits until nothing is left, and says what is whenever that changes.
+func (u *uninstall) await(ctx context.Context, what string, list lister) error {
 	ticks := time.NewTicker(200 * time.Millisecond)
 	defer ticks.Stop()
 	for said := ""; ; {
 		left, err := list(ctx)
-		if err == nil && u.operatorIsGone {
-			err = u.takeFinalizersOff(ctx, left)
-		}
 		if err != nil {
 			return err
 		}
@@ -244,7 +298,7 @@ func (u *uninstall) listed(objects []client.Object) string {
 	return strings.Join(lines, "\n")
 }
 
-// takeFinalizersOff does what the operator would, were it there, for objects as they were listed. One that has been deleted or has lost its label
+// takeFinalizersOff does what the operator would, for objects as they were listed. One that has been deleted or has lost its label
 // since is listed again.
 func (u *uninstall) takeFinalizersOff(ctx context.Context, objects []client.Object) error {
 	for _, object := range objects {
@@ -296,12 +350,19 @@ func (u *uninstall) remove(ctx context.Context, lists []client.ObjectList) error
 	return nil
 }
 
+// refuseNew refuses to go on if somebody has created resources since the others were waited for.
+func (u *uninstall) refuseNew(ctx context.Context) error {
+	connections, endpoints, err := u.resources(ctx)
+	if err == nil && len(connections)+len(endpoints) > 0 {
+		err = fmt.Errorf("%d ReporterConnections and %d ReporterEndpoints were created meanwhile: run this again", len(connections), len(endpoints))
+	}
+	return err
+}
+
 // removeDefinitions deletes the CRDs, with which all their objects would go: so there must be none.
 func (u *uninstall) removeDefinitions(ctx context.Context) error {
-	if connections, endpoints, err := u.resources(ctx); err != nil {
+	if err := u.refuseNew(ctx); err != nil {
 		return err
-	} else if len(connections)+len(endpoints) > 0 {
-		return fmt.Errorf("%d ReporterConnections and %d ReporterEndpoints were created meanwhile: run this again", len(connections), len(endpoints))
 	}
 	var definitions apiextensionsv1.CustomResourceDefinitionList
 	if err := u.List(ctx, &definitions); err != nil {
