@@ -16,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -70,7 +71,8 @@ func (c *cluster) resources(ctx context.Context, options ...client.ListOption) (
 	var connections v1alpha1.ReporterConnectionList
 	var endpoints v1alpha1.ReporterEndpointList
 	for _, list := range []client.ObjectList{&connections, &endpoints} {
-		if err := c.List(ctx, list, options...); err != nil && !meta.IsNoMatchError(err) {
+		// A kind that has just gone may still be known.
+		if err := c.List(ctx, list, options...); err != nil && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
 			return nil, nil, fmt.Errorf("listing resources: %w", err)
 		}
 	}

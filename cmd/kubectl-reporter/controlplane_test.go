@@ -19,8 +19,10 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -233,6 +235,101 @@ func TestUninstallOnControlPlane(t *testing.T) {
 	s.isUninstalled()
 	s.isAlive(live, false)
 	s.isAlive(blocked, false)
+}
+
+// The command dies at each of its requests to change something: one time before that is carried out, and the other time after it.
+func TestInterruptedUninstallOnControlPlane(t *testing.T) {
+	s := newBareStage(t, testenv.StartBare)
+	s.deploy()
+	s.startOperator()
+	s.createEndpoint()
+	live, protected := s.connection("live"), s.connection("protected")
+	s.kubectl("patch", "rconn/protected", "--namespace=ledger", "--type=merge", `--patch={"spec":{"deletionProtection":true}}`)
+	died := errors.New("it died")
+	var asked int
+	dying := func(act func() error) error {
+		switch asked++; asked {
+		case 1:
+			return act()
+		case 2:
+			return errors.Join(act(), died)
+		}
+		return died
+	}
+	u := uninstall{keepConnections: true, cluster: &cluster{operator: types.NamespacedName{Namespace: "reporter-operator-system", Name: "reporter-operator"},
+		IOStreams: genericiooptions.NewTestIOStreamsDiscard()}}
+	flags := genericclioptions.NewConfigFlags(true)
+	flags.KubeConfig = &s.Kubeconfig
+	if err := u.connect(flags); err != nil {
+		t.Fatal(err)
+	}
+	u.Client = interceptor.NewClient(noWatch{u.Client}, interceptor.Funcs{
+		Patch: func(ctx context.Context, c client.WithWatch, object client.Object, patch client.Patch, options ...client.PatchOption) error {
+			return dying(func() error { return c.Patch(ctx, object, patch, options...) })
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, object client.Object, options ...client.DeleteOption) error {
+			return dying(func() error { return c.Delete(ctx, object, options...) })
+		},
+	})
+	runs := 1
+	for err := u.run(t.Context()); err != nil; err = u.run(t.Context()) {
+		if !errors.Is(err, died) {
+			t.Fatalf("run %d: %v", runs, err)
+		}
+		runs, asked = runs+1, 0
+	}
+	if runs < 10 {
+		t.Errorf("it has died %d times alone", runs-1)
+	}
+	s.isUninstalled()
+	s.isAlive(live, true)
+	s.isAlive(protected, true)
+}
+
+// The operator goes first, with its namespace, and then the kinds. Whoever installs it again finds all as it was left.
+func TestGoneFirstOnControlPlane(t *testing.T) {
+	s := newStage(t)
+	live := s.connection("live")
+	blocked, endJob := s.blockedConnection("blocked")
+	s.operator.Kill()
+	s.kubectl("delete", "namespace", "reporter-operator-system", "--timeout=2m")
+	s.kubectl("delete", "rconn/live", "--namespace=ledger", "--wait=false")
+	has(t, s.refuses("things are wrong", "doctor"), "there is no Deployment", "ReporterConnection ledger/live is deleted, and held by an operator that does not work")
+	s.isAlive(live, true)
+
+	s.deploy()
+	s.startOperator()
+	s.kubectl("wait", "rconn/live", "--namespace=ledger", "--for=delete", "--timeout=2m")
+	s.isAlive(live, false)
+	s.isAlive(blocked, true)
+
+	id := s.connection("kept-by-nobody")
+	s.operator.Kill()
+	s.kubectl("label", "crd", "--all", "reporter.lerian.studio/allow-deletion=true")
+	s.kubectl("delete", "crd", "--all", "--wait=false")
+	s.startOperator()
+	s.kubectl("wait", "rconn/kept-by-nobody", "--namespace=ledger", "--for=delete", "--timeout=2m")
+	s.isAlive(id, false)
+	s.isAlive(blocked, true)
+	endJob()
+	s.kubectl("wait", "crd", "--all", "--for=delete", "--timeout=2m")
+	s.isAlive(blocked, false)
+
+	s.deploy()
+	s.kubectl("create", "secret", "generic", "token-2", "--namespace=ledger", "--from-literal=token=a")
+	s.kubectl("label", "secret", "token-2", "--namespace=ledger", v1alpha1.CredentialsLabel+"=true")
+	s.create(&v1alpha1.ReporterEndpoint{ObjectMeta: metav1.ObjectMeta{Name: "default"}, Spec: v1alpha1.ReporterEndpointSpec{
+		URL:  v1alpha1.BaseURL(reportertest.Serve(t, s.reporter).URL),
+		Auth: &v1alpha1.EndpointAuth{BearerToken: &v1alpha1.BearerTokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "token-2", Key: "token"}}},
+	}})
+	s.connection("new")
+}
+
+// deploy installs what `make deploy` does, with kubectl alone.
+func (s *stage) deploy() {
+	s.t.Helper()
+	s.kubectl("apply", "-k", "../../config/default")
+	s.awaitInstallation()
 }
 
 func TestKeepConnectionsOnControlPlane(t *testing.T) {
