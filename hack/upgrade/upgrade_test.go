@@ -337,10 +337,13 @@ func TestUpgradeOnControlPlane(t *testing.T) {
 	c.apply(token)
 	c.apply(strings.ReplaceAll(endpoints, "URL", c.url))
 	jobs := c.addByID()
-	c.upgrade(build(t, beforeChart), false)
+	beforeChart, current := build(t, beforeChart), build(t, current)
+	c.upgrade(beforeChart, false)
 
 	jobs = append(jobs, c.addDescribed()...)
-	c.upgrade(build(t, current), true)
+	c.upgrade(current, true)
+	c.upgrade(beforeChart, false) // a roll-back
+	c.upgrade(current, false)
 	c.storeAs("v1beta1")
 	c.isFinished(jobs)
 }
