@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/go-logr/zapr"
 	uberzap "go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
@@ -100,6 +102,18 @@ func (s *settings) bind(flags *flag.FlagSet) {
 	s.log.BindFlags(flags)
 }
 
+// newLogger logs every line. By default zap drops lines of the same message after the first hundred of a second, and among those may be the only
+// one that a resource has left.
+func newLogger(options *zap.Options) logr.Logger {
+	var whole zapcore.Core
+	keep := func(core zapcore.Core) zapcore.Core {
+		whole = core
+		return core
+	}
+	sampled := zap.NewRaw(zap.UseFlagOptions(options), zap.RawZapOpts(uberzap.WrapCore(keep)))
+	return zapr.NewLogger(sampled.WithOptions(uberzap.WrapCore(func(zapcore.Core) zapcore.Core { return whole })))
+}
+
 // nameLevels has all verbosities called debug, as zap has names for the first one alone.
 func nameLevels(config *zapcore.EncoderConfig) {
 	encode := config.EncodeLevel
@@ -157,7 +171,7 @@ func run(ctx context.Context) error {
 	if s.version {
 		return printBuild(os.Stdout)
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&s.log)))
+	ctrl.SetLogger(newLogger(&s.log))
 	scheme := apiruntime.NewScheme()
 	for _, add := range []func(*apiruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
