@@ -57,6 +57,7 @@ type settings struct {
 	version      bool
 	probeAddress string
 	leaderElect  bool
+	leaseIn      string // the pod's namespace, if it is empty
 	metrics      metricsserver.Options
 	namespaces   []string // all, if there are none
 	options      controllers.Options
@@ -72,6 +73,7 @@ func (s *settings) bind(flags *flag.FlagSet) {
 		"Without it the certificate is self-signed, and made anew at each start.")
 	flags.StringVar(&s.probeAddress, "health-probe-bind-address", ":8081", "Address to serve /healthz and /readyz on; 0 turns them off.")
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "Elect a leader, so that more than one replica may run: one works, the others stand by.")
+	flags.StringVar(&s.leaseIn, "leader-elect-resource-namespace", "", "Namespace of the lease that replicas elect the leader with: outside of a cluster there is no pod to have one.")
 	flags.IntVar(&s.options.MaxConcurrentReconciles, "max-concurrent-reconciles", 256, "How many ReporterConnections to work on at once, those among them that wait for an answer of Reporter, "+
 		"which spec.maxInFlight of their ReporterEndpoint bounds. Fewer spare the API server; with few, Reporters that hang keep others waiting.")
 	flags.DurationVar(&s.options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
@@ -156,6 +158,7 @@ func (s *settings) managerOptions(scheme *apiruntime.Scheme) ctrl.Options {
 		HealthProbeBindAddress:        s.probeAddress,
 		LeaderElection:                s.leaderElect,
 		LeaderElectionID:              "reporter-operator.reporter.lerian.studio",
+		LeaderElectionNamespace:       s.leaseIn,
 		LeaderElectionReleaseOnCancel: true, // nothing is done after the manager but to end the process, or to make another
 		GracefulShutdownTimeout:       new(gracefulShutdown),
 	}
