@@ -67,7 +67,7 @@ controlplane: ## Build etcd and Kubernetes from Go modules, once, in minutes, an
 generate: ## Generate the API types' deep copies.
 	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
 
-# The Helm chart has copies of what is generated, and of the admission policies: a chart may reach for no file outside of it.
+# The Helm chart has copies of what is generated, and of the admission policies, alerts and dashboard: a chart may reach for no file outside of it.
 CHART = charts/reporter-operator
 
 .PHONY: manifests
@@ -76,7 +76,7 @@ manifests: ## Generate the CRDs and the operator's role, and the chart's copies 
 	$(CONTROLLER_GEN) rbac:roleName=manager-role paths=./... output:rbac:dir=config/rbac
 	cp config/crd/bases/*.yaml $(CHART)/files/crds
 	cp config/admission/validating.yaml config/admission/mutating.yaml $(CHART)/files/admission
-	cp config/rbac/role.yaml $(CHART)/files
+	cp config/rbac/role.yaml config/prometheus/alerts.yaml config/grafana/dashboard.json $(CHART)/files
 	go -C hack/release run ./chartdocs $(CURDIR)/$(CHART)
 
 .PHONY: tidy

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
+	"github.com/go-logr/zapr"
 	uberzap "go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/term"
@@ -55,7 +57,7 @@ type settings struct {
 	version      bool
 	probeAddress string
 	leaderElect  bool
-	leaseIn      string
+	leaseIn      string // the pod's namespace, if it is empty
 	metrics      metricsserver.Options
 	namespaces   []string // all, if there are none
 	options      controllers.Options
@@ -71,7 +73,7 @@ func (s *settings) bind(flags *flag.FlagSet) {
 		"Without it the certificate is self-signed, and made anew at each start.")
 	flags.StringVar(&s.probeAddress, "health-probe-bind-address", ":8081", "Address to serve /healthz and /readyz on; 0 turns them off.")
 	flags.BoolVar(&s.leaderElect, "leader-elect", false, "Elect a leader, so that more than one replica may run: one works, the others stand by.")
-	flags.StringVar(&s.leaseIn, "leader-election-namespace", "", "Namespace of the leader's Lease: needed outside of a cluster, where there is no pod's to be the default.")
+	flags.StringVar(&s.leaseIn, "leader-elect-resource-namespace", "", "Namespace of the lease that replicas elect the leader with: outside of a cluster there is no pod to have one.")
 	flags.IntVar(&s.options.MaxConcurrentReconciles, "max-concurrent-reconciles", 256, "How many ReporterConnections to work on at once, those among them that wait for an answer of Reporter, "+
 		"which spec.maxInFlight of their ReporterEndpoint bounds. Fewer spare the API server; with few, Reporters that hang keep others waiting.")
 	flags.DurationVar(&s.options.CheckInterval, "check-interval", time.Hour, "How often to look up a live connection again, give or take a tenth; at most one per second and Reporter.")
@@ -100,6 +102,18 @@ func (s *settings) bind(flags *flag.FlagSet) {
 		s.log.NewEncoder = readable
 	}
 	s.log.BindFlags(flags)
+}
+
+// newLogger logs every line. By default zap drops lines of the same message after the first hundred of a second, and among those may be the only
+// one that a resource has left.
+func newLogger(options *zap.Options) logr.Logger {
+	var whole zapcore.Core
+	keep := func(core zapcore.Core) zapcore.Core {
+		whole = core
+		return core
+	}
+	sampled := zap.NewRaw(zap.UseFlagOptions(options), zap.RawZapOpts(uberzap.WrapCore(keep)))
+	return zapr.NewLogger(sampled.WithOptions(uberzap.WrapCore(func(zapcore.Core) zapcore.Core { return whole })))
 }
 
 // nameLevels has all verbosities called debug, as zap has names for the first one alone.
@@ -143,8 +157,8 @@ func (s *settings) managerOptions(scheme *apiruntime.Scheme) ctrl.Options {
 		Metrics:                       metrics,
 		HealthProbeBindAddress:        s.probeAddress,
 		LeaderElection:                s.leaderElect,
-		LeaderElectionNamespace:       s.leaseIn,
 		LeaderElectionID:              "reporter-operator.reporter.lerian.studio",
+		LeaderElectionNamespace:       s.leaseIn,
 		LeaderElectionReleaseOnCancel: true, // nothing is done after the manager but to end the process, or to make another
 		GracefulShutdownTimeout:       new(gracefulShutdown),
 	}
@@ -160,7 +174,7 @@ func run(ctx context.Context) error {
 	if s.version {
 		return printBuild(os.Stdout)
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&s.log)))
+	ctrl.SetLogger(newLogger(&s.log))
 	scheme := apiruntime.NewScheme()
 	for _, add := range []func(*apiruntime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {

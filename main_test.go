@@ -79,7 +79,8 @@ func TestLogsAreJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	var logged strings.Builder
-	logger := zap.New(zap.UseFlagOptions(&s.log), zap.WriteTo(&logged))
+	s.log.DestWriter = &logged
+	logger := newLogger(&s.log)
 	logger.Info("Status changed", "reason", "JobInProgress")
 	logger.V(1).Info("Deletion waits")
 	logger.V(2).Info("Request to Reporter")
@@ -97,6 +98,21 @@ func TestLogsAreJSON(t *testing.T) {
 	}
 	if want := []string{"info: Status changed", "debug: Deletion waits", "debug: Request to Reporter"}; !slices.Equal(messages, want) {
 		t.Errorf("logged is %q, not %q", messages, want)
+	}
+}
+
+// No line is dropped when a thousand resources say the same at once.
+func TestLogsAreWhole(t *testing.T) {
+	var s settings
+	s.bind(flag.NewFlagSet("manager", flag.ContinueOnError))
+	var logged strings.Builder
+	s.log.DestWriter = &logged
+	logger := newLogger(&s.log)
+	for range 1000 {
+		logger.Info("Deleted connection in Reporter")
+	}
+	if got := strings.Count(logged.String(), "Deleted connection in Reporter"); got != 1000 {
+		t.Errorf("%d of 1,000 lines are logged", got)
 	}
 }
 

@@ -14,8 +14,8 @@ const (
 	// it goes away with the resource. A deleted ReporterEndpoint has it while ReporterConnections still need the endpoint.
 	ConditionDeletionBlocked = "DeletionBlocked"
 
-	// ConditionStalled is on a ReporterConnection, and True, while Ready is False for a reason that only a person can end. Tools that wait
-	// for resources tell failed from in progress by it.
+	// ConditionStalled is on a ReporterConnection or a ReporterEndpoint, and True, while Ready is False for a reason that only a person can end.
+	// Tools that wait for resources tell failed from in progress by it.
 	ConditionStalled = "Stalled"
 
 	// ConditionDatabaseReachable says, on a ReporterConnection that describes its connection, whether Reporter could connect to the database

@@ -193,7 +193,8 @@ type EndpointReference struct {
 
 // ReporterConnectionStatus is what the operator last saw of the connection.
 type ReporterConnectionStatus struct {
-	// observedGeneration is the generation of the spec that this status describes.
+	// observedGeneration is the generation of the spec that this status describes, and -1 while there is none: so tools that wait for the
+	// resource do not take it for one that is as it should be before the operator has seen it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -351,7 +352,8 @@ type ReporterConnection struct {
 
 	// status is what the operator last saw.
 	// +optional
-	Status ReporterConnectionStatus `json:"status,omitempty"`
+	// +default={"observedGeneration": -1}
+	Status ReporterConnectionStatus `json:"status,omitzero"`
 }
 
 // ReporterConnectionList is a list of ReporterConnections.

@@ -200,7 +200,8 @@ type SecretKeyReference struct {
 
 // ReporterEndpointStatus is what the operator last saw of the Reporter.
 type ReporterEndpointStatus struct {
-	// observedGeneration is the generation of the spec that this status describes.
+	// observedGeneration is the generation of the spec that this status describes, and -1 while there is none: so tools that wait for the
+	// resource do not take it for one that is as it should be before the operator has seen it.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -236,7 +237,8 @@ type ReporterEndpoint struct {
 
 	// status is what the operator last saw.
 	// +optional
-	Status ReporterEndpointStatus `json:"status,omitempty"`
+	// +default={"observedGeneration": -1}
+	Status ReporterEndpointStatus `json:"status,omitzero"`
 }
 
 // ReporterEndpointList is a list of ReporterEndpoints.

@@ -27,8 +27,11 @@ type Traits struct {
 	RefusesClaim bool
 	// ForPerson: it does not end by itself, so it is tried again after MaxDelay.
 	ForPerson bool
-	// Stalled: nothing in progress ends it. Whoever waits for the resource need not wait any longer.
+	// Stalled: nothing in progress ends it. Whoever waits for the ReporterConnection need not wait any longer.
 	Stalled bool
+	// StallsEndpoint: the same of a ReporterEndpoint. A ReporterConnection that is told the reason is not stalled: its endpoint may be
+	// corrected, or replaced, in the same sync.
+	StallsEndpoint bool
 	// Inconclusive: it says nothing about whether the connection is there.
 	Inconclusive bool
 }
@@ -90,7 +93,7 @@ var reasons = map[string]row{
 		message: "Reporter could not connect to the database, or the database did not take the user name and the password. " +
 			"Correct spec.connection or its Secret: it is tested again when they change, or when the annotation reporter.lerian.studio/requestedAt does"},
 
-	v1alpha1.ReasonUnauthorized: {Traits: Traits{RefusesClaim: true, ForPerson: true}, unstable: true,
+	v1alpha1.ReasonUnauthorized: {Traits: Traits{RefusesClaim: true, ForPerson: true, StallsEndpoint: true}, unstable: true,
 		message: "Reporter does not accept the credentials: {detail}. Correct spec.auth of the ReporterEndpoint or the Secret it names"},
 	v1alpha1.ReasonForbidden: {unstable: true,
 		message: "Reporter denies the request: {detail}. Grant it to the credentials, or correct them"},
@@ -127,7 +130,7 @@ var reasons = map[string]row{
 			"Exempt the operator's ServiceAccount from what refuses it"},
 
 	v1alpha1.ReasonEndpointNotFound: {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
-	v1alpha1.ReasonInvalidEndpoint:  {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
+	v1alpha1.ReasonInvalidEndpoint:  {Traits: Traits{Local: true, ForPerson: true, StallsEndpoint: true}, message: "{detail}"},
 	v1alpha1.ReasonSecretNotFound:   {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
 	v1alpha1.ReasonSecretNotGranted: {Traits: Traits{Local: true, ForPerson: true}, message: "{detail}"},
 	v1alpha1.ReasonInUse: {Traits: Traits{Local: true, ForPerson: true},

@@ -95,7 +95,7 @@ func TestTraits(t *testing.T) {
 		"InvalidConnectionID": {InReporter: true, ForPerson: true, RefusesClaim: true},
 		"ConnectionNotFound":  {ForPerson: true, RefusesClaim: true, Stalled: true},
 		"AbsenceUnverified":   {ForPerson: true, Stalled: true},
-		"Unauthorized":        {ForPerson: true, RefusesClaim: true},
+		"Unauthorized":        {ForPerson: true, RefusesClaim: true, StallsEndpoint: true},
 		"Forbidden":           {}, // it refuses no claim: Reporter says so also while its Access Manager fails
 		"RateLimited":         {Shared: true, Inconclusive: true},
 		"ReporterUnavailable": {Shared: true, Inconclusive: true},
@@ -106,7 +106,7 @@ func TestTraits(t *testing.T) {
 		"Suspended":           {NotReportersDoing: true, ForPerson: true},
 		"DeletionDelayed":     {NotReportersDoing: true},
 		"EndpointNotFound":    {Local: true, ForPerson: true},
-		"InvalidEndpoint":     {Local: true, ForPerson: true},
+		"InvalidEndpoint":     {Local: true, ForPerson: true, StallsEndpoint: true},
 		"SecretNotFound":      {Local: true, ForPerson: true},
 		"SecretNotGranted":    {Local: true, ForPerson: true},
 		"InUse":               {Local: true, ForPerson: true},

@@ -198,7 +198,7 @@ func (r *Reconciler) check(ctx context.Context, endpoint *v1alpha1.ReporterEndpo
 	return access.OutcomeOf(c.Check(ctx)), nil
 }
 
-// setReady puts what was found into the Ready condition and returns when to check again.
+// setReady puts what was found into the conditions Ready and Stalled and returns when to check again.
 func (r *Reconciler) setReady(endpoint *v1alpha1.ReporterEndpoint, outcome decision.Outcome) time.Duration {
 	ready := metav1.Condition{
 		Type:               v1alpha1.ConditionReady,
@@ -220,5 +220,11 @@ func (r *Reconciler) setReady(endpoint *v1alpha1.ReporterEndpoint, outcome decis
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, block.Reason, block.MessageOver(known, endpoint.Generation)
 	}
 	apimeta.SetStatusCondition(&endpoint.Status.Conditions, ready)
+	if decision.TraitsOf(ready.Reason).StallsEndpoint {
+		ready.Type, ready.Status = v1alpha1.ConditionStalled, metav1.ConditionTrue
+		apimeta.SetStatusCondition(&endpoint.Status.Conditions, ready)
+	} else {
+		apimeta.RemoveStatusCondition(&endpoint.Status.Conditions, v1alpha1.ConditionStalled)
+	}
 	return retryIn
 }

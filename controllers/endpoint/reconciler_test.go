@@ -78,3 +78,31 @@ func TestSetReady(t *testing.T) {
 		})
 	}
 }
+
+// Stalled is there, and says what Ready says, while only a person can end what is wrong.
+func TestStalled(t *testing.T) {
+	endpoint := &v1alpha1.ReporterEndpoint{ObjectMeta: metav1.ObjectMeta{Generation: 2}}
+	r := &Reconciler{CheckInterval: time.Hour}
+	for _, step := range []struct {
+		outcome decision.Outcome
+		want    string // the reason, empty if it is not stalled
+	}{
+		{decision.Outcome{Reason: "Unauthorized", Detail: "expired"}, "Unauthorized"},
+		{decision.Outcome{Reason: "RateLimited"}, "Unauthorized"}, // it has not looked at the credentials
+		{decision.Outcome{Reason: "InvalidEndpoint", Detail: "not a host"}, "InvalidEndpoint"},
+		{decision.Outcome{Reason: "ReporterUnavailable"}, ""},
+		{decision.Outcome{Reason: "Unauthorized"}, "Unauthorized"},
+		{decision.Outcome{Reason: "SecretNotFound"}, ""},
+		{decision.Outcome{Reason: "InvalidEndpoint"}, "InvalidEndpoint"},
+		{decision.Outcome{Reason: "Available"}, ""},
+		{decision.Outcome{Reason: "Forbidden"}, ""}, // Reporter says so too while its Access Manager fails
+	} {
+		r.setReady(endpoint, step.outcome)
+		ready, stalled := apimeta.FindStatusCondition(endpoint.Status.Conditions, "Ready"), apimeta.FindStatusCondition(endpoint.Status.Conditions, "Stalled")
+		switch {
+		case step.want == "" && stalled == nil:
+		case step.want == "" || stalled == nil || stalled.Status != "True" || stalled.Reason != step.want || stalled.Message != ready.Message || stalled.ObservedGeneration != 2:
+			t.Errorf("after %s it says %+v, want %q", step.outcome.Reason, stalled, step.want)
+		}
+	}
+}

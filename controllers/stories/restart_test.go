@@ -8,6 +8,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
@@ -88,6 +89,29 @@ var _ = Describe("An operator that is killed", func() {
 		Eventually(ctx, s.writes).Should(Equal([]string{
 			"patch reporterendpoints/status default", "patch reporterconnections/status ledger",
 			"patch reporterconnections/status ledger", "patch reporterconnections ledger"}), "nothing was written anew after the restart")
+	})
+
+	It("leaves what is created meanwhile in progress for tools that wait, and nothing in it that they would take for a change", func(ctx context.Context) {
+		s := newStage(ctx)
+		id := s.reporter.Add(reportertest.Connection{}).ID
+		endpoint, rc := s.endpoint("default", s.server.URL), s.connection("ledger", id)
+		kubectl := func(object client.Object, args ...string) string {
+			GinkgoHelper()
+			output, err := world.Kubectl(ctx, manifestOf(object), append(args, "-f", "-")...)
+			Expect(err).NotTo(HaveOccurred())
+			return output
+		}
+
+		killOperator()
+		for object, side := range map[client.Object]string{endpoint: "--server-side=false", rc: "--server-side"} {
+			kubectl(object, "apply", side)
+			Expect(kubectl(object, "get", "-o", "jsonpath={.items[*].metadata.generation} {.items[*].status}")).To(Equal(`1 {"observedGeneration":-1}`))
+			Expect(kubectl(object, "diff", side)).To(BeEmpty())
+		}
+		startOperator(ctx)
+		Eventually(ctx, reasonOf(endpoint, "Ready")).Should(Equal("Available"))
+		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
+		Expect([]int64{endpoint.Status.ObservedGeneration, rc.Status.ObservedGeneration}).To(Equal([]int64{1, 1}))
 	})
 
 	It("deletes nothing that was not asked for", func(ctx context.Context) {

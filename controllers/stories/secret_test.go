@@ -24,6 +24,8 @@ var _ = Describe("A Secret", func() {
 		rc := s.connection("ledger", s.reporter.Add(reportertest.Connection{}).ID)
 		Expect(world.Create(ctx, rc)).To(Succeed())
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Unauthorized"))
+		Expect(mustCondition(ctx, endpoint, "Stalled").Reason).To(Equal("Unauthorized"), "tools need not wait for the endpoint")
+		Expect(conditionOf(rc, "Stalled")(ctx)).To(BeNil(), "but for its connections, as somebody may correct the endpoint")
 		asked := s.asked(http.MethodGet, rc.Spec.ConnectionID)
 
 		s.kubectl(ctx, "annotate", "secret", "token", "example.com/note=x")
@@ -36,6 +38,7 @@ var _ = Describe("A Secret", func() {
 		s.reporter.AllowToken("other", "")
 		s.patchSecret(ctx, "token", `{"stringData":{"token":"other"}}`)
 		Eventually(ctx, reasonOf(rc, "Ready")).Should(Equal("Available"))
+		Eventually(ctx, conditionOf(endpoint, "Stalled")).Should(BeNil())
 	})
 
 	It("is shown nowhere: not in a log, an event or a status, whatever fails", func(ctx context.Context) {

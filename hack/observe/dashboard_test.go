@@ -33,8 +33,30 @@ type panel struct {
 		}
 	}
 	FieldConfig struct {
-		Overrides []struct{ Matcher struct{ Options string } }
+		Defaults struct {
+			Unit, NoValue string
+			Thresholds    struct {
+				Steps []struct {
+					Color string
+					Value float64
+				}
+			}
+			Mappings []mapping
+			Custom   struct{ Stacking struct{ Mode string } }
+		}
+		Overrides []struct {
+			Matcher    struct{ Options string }
+			Properties []struct {
+				ID    string
+				Value json.RawMessage
+			}
+		}
 	}
+}
+
+// mapping has the texts and colours of values.
+type mapping struct {
+	Options map[string]struct{ Text, Color string }
 }
 
 func readDashboard(t *testing.T) (d dashboard, text string) {

@@ -16,12 +16,15 @@ import (
 	"github.com/fluxcd/pkg/apis/kustomize"
 	"github.com/fluxcd/pkg/runtime/cel"
 	lua "github.com/yuin/gopher-lua"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/config"
 	"github.com/reporter-operator/reporter-operator/controllers/decision"
 )
 
@@ -48,11 +51,33 @@ func (o object) unstructured(t *testing.T) *unstructured.Unstructured {
 		t.Fatal(err)
 	}
 	if len(o.conditions) == 0 {
-		delete(content, "status") // the API server keeps none that nobody has written
+		content["status"] = statusOfNew(t, o.kind)
 	}
 	u := &unstructured.Unstructured{Object: content}
 	u.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(o.kind))
 	return u
+}
+
+// statusOfNew is what the API server gives an object for a status before anybody has written one, by the default in its CRD.
+func statusOfNew(t *testing.T, kind string) any {
+	t.Helper()
+	manifest, err := config.Files.ReadFile("crd/bases/reporter.lerian.studio_" + strings.ToLower(kind) + "s.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.Unmarshal(manifest, &crd); err != nil {
+		t.Fatal(err)
+	}
+	standard := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["status"].Default
+	if standard == nil {
+		t.Fatalf("a %s has no status until somebody writes one", kind)
+	}
+	var status map[string]any
+	if err := utiljson.Unmarshal(standard.Raw, &status); err != nil {
+		t.Fatal(err)
+	}
+	return status
 }
 
 func condition(conditionType string, its metav1.ConditionStatus, reason string) metav1.Condition {
@@ -75,8 +100,13 @@ func blocked(kind, reason string) object {
 		condition("Ready", metav1.ConditionFalse, reason), condition("DeletionBlocked", metav1.ConditionTrue, reason)}}
 }
 
+// endpoint is a live ReporterEndpoint that says this, as the operator decides about it.
 func endpoint(its metav1.ConditionStatus, reason string) object {
-	return object{kind: "ReporterEndpoint", observedGeneration: 2, conditions: []metav1.Condition{condition("Ready", its, reason)}}
+	o := object{kind: "ReporterEndpoint", observedGeneration: 2, conditions: []metav1.Condition{condition("Ready", its, reason)}}
+	if decision.TraitsOf(reason).StallsEndpoint {
+		o.conditions = append(o.conditions, condition("Stalled", metav1.ConditionTrue, reason))
+	}
+	return o
 }
 
 // states are all there are: what is said of them, and the objects that are in them.
@@ -114,10 +144,11 @@ func states(t *testing.T) []state {
 		{"connection, deletion held by a person", []object{blocked("ReporterConnection", "Suspended"), blocked("ReporterConnection", "DeletionProtected")}},
 		{"endpoint, just created", []object{{kind: "ReporterEndpoint"}}},
 		{"endpoint, Ready", []object{endpoint(metav1.ConditionTrue, "Available")}},
-		{"endpoint, not Ready, and a person has to see to it", []object{endpoint(metav1.ConditionFalse, "InvalidEndpoint"), endpoint(metav1.ConditionFalse, "Unauthorized"),
+		{"endpoint, changed, and not checked yet", []object{{kind: "ReporterEndpoint", observedGeneration: 1, conditions: []metav1.Condition{available}}}},
+		{"endpoint, not Ready", []object{endpoint(metav1.ConditionFalse, "ReporterUnavailable"), endpoint(metav1.ConditionFalse, "RateLimited"),
+			endpoint(metav1.ConditionFalse, "SecretNotFound"), endpoint(metav1.ConditionFalse, "SecretNotGranted"),
 			endpoint(metav1.ConditionFalse, "Forbidden"), endpoint(metav1.ConditionFalse, "UnexpectedResponse")}},
-		{"endpoint, not Ready otherwise", []object{endpoint(metav1.ConditionFalse, "ReporterUnavailable"), endpoint(metav1.ConditionFalse, "RateLimited"),
-			endpoint(metav1.ConditionFalse, "SecretNotFound"), endpoint(metav1.ConditionFalse, "SecretNotGranted")}},
+		{"endpoint, Stalled", []object{endpoint(metav1.ConditionFalse, "InvalidEndpoint"), endpoint(metav1.ConditionFalse, "Unauthorized")}},
 		{"endpoint, deletion blocked", []object{blocked("ReporterEndpoint", "InUse")}},
 	}
 }

@@ -11,16 +11,12 @@ import (
 	"time"
 
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/histogram"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/rulefmt"
 	"github.com/prometheus/prometheus/promql"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/template"
-	"github.com/prometheus/prometheus/tsdb/chunkenc"
 	"github.com/prometheus/prometheus/tsdb/chunks"
-	"github.com/prometheus/prometheus/util/annotations"
 )
 
 // ruleTests has the form of a file for `promtool test rules`, as far as it is needed here. It is run with Prometheus' own parser, engine and
@@ -62,23 +58,6 @@ func (d duration) of(t *testing.T) time.Duration {
 	return time.Duration(parsed)
 }
 
-// sample is one of a series.
-type sample struct {
-	at    int64
-	value float64
-}
-
-func (s sample) T() int64                      { return s.at }
-func (s sample) ST() int64                     { return 0 }
-func (s sample) F() float64                    { return s.value }
-func (s sample) H() *histogram.Histogram       { return nil }
-func (s sample) FH() *histogram.FloatHistogram { return nil }
-func (s sample) Type() chunkenc.ValueType      { return chunkenc.ValFloat }
-func (s sample) Copy() chunks.Sample           { return s }
-
-// series are those of a test, which begins at the beginning of time.
-type series []storage.Series
-
 func (r ruleTest) storage(t *testing.T) storage.Queryable {
 	t.Helper()
 	var all series
@@ -95,37 +74,13 @@ func (r ruleTest) storage(t *testing.T) storage.Queryable {
 		}
 		all = append(all, storage.NewListSeries(its, samples))
 	}
-	return &storage.MockQueryable{MockQuerier: &storage.MockQuerier{SelectMockFunction: all.selected}}
+	return all.queryable()
 }
-
-func (s series) selected(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-	chosen := slices.DeleteFunc(slices.Clone(s), func(one storage.Series) bool {
-		return slices.ContainsFunc(matchers, func(matcher *labels.Matcher) bool { return !matcher.Matches(one.Labels().Get(matcher.Name)) })
-	})
-	return &seriesSet{left: chosen}
-}
-
-type seriesSet struct {
-	left series
-	at   storage.Series
-}
-
-func (s *seriesSet) Next() bool {
-	if len(s.left) == 0 {
-		return false
-	}
-	s.at, s.left = s.left[0], s.left[1:]
-	return true
-}
-
-func (s *seriesSet) At() storage.Series              { return s.at }
-func (*seriesSet) Err() error                        { return nil }
-func (*seriesSet) Warnings() annotations.Annotations { return nil }
 
 // firing evaluates a rule as time goes on, and returns the alerts that fire at a time: those whose labels were there all the while.
 func firing(t *testing.T, from storage.Queryable, rule rulefmt.Rule, interval, at time.Duration) []alert {
 	t.Helper()
-	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1e6, Timeout: time.Minute, LookbackDelta: 5 * time.Minute, Parser: parser.NewParser(parser.Options{})})
+	engine := newEngine()
 	active := map[string]time.Duration{}
 	var alerts []alert
 	for now := time.Duration(0); now <= at; now += interval {

@@ -232,7 +232,7 @@ func (c *cluster) upgrade(to version, leading bool) {
 	var lease *coordinationv1.Lease
 	if leading {
 		lease = c.lead()
-		c.operator = c.start(to, "--leader-elect", "--leader-election-namespace="+lease.Namespace)
+		c.operator = c.start(to, "--leader-elect", "--leader-elect-resource-namespace="+lease.Namespace)
 		c.awaitCandidate()
 		c.goesOn() // the old one, under the new manifests, beside the new one
 		c.stop(old)

@@ -151,6 +151,7 @@ func (r release) render(t *testing.T, values string) (string, error) {
 
 func TestChartHasTheObjectsOfConfig(t *testing.T) {
 	const image = "images: [{name: controller, newName: registry.example.com/operator, newTag: v1}]\n"
+	const allOfIt = "metrics: {serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}\nnetworkPolicy: {enabled: true}"
 	before136 := today
 	before136.versions = common.VersionSet{"v1"}
 	watch := func(namespaces string) string {
@@ -164,14 +165,14 @@ func TestChartHasTheObjectsOfConfig(t *testing.T) {
 	}{
 		"in all namespaces":         {release: today, kustomization: "resources: [config/default]\n"},
 		"before Kubernetes 1.36":    {release: before136, kustomization: "resources: [config/default-before-1.36]\n"},
-		"without metrics":           {release: today, values: "metrics: {enabled: false}", kustomization: "resources: [config/default]\ncomponents: [config/without-metrics]\n"},
-		"with the other components": {release: today, values: "metrics: {serviceMonitor: {enabled: true}}\nnetworkPolicy: {enabled: true}", kustomization: "resources: [config/default]\ncomponents: [config/prometheus, config/network-policy]\n"},
+		"without metrics":           {release: today, values: "metrics: {enabled: false, serviceMonitor: {enabled: true}, prometheusRule: {enabled: true}, dashboard: {enabled: true}}", kustomization: "resources: [config/default]\ncomponents: [config/without-metrics]\n"},
+		"with the other components": {release: today, values: allOfIt, kustomization: "resources: [config/default]\ncomponents: [config/prometheus, config/grafana, config/network-policy]\n"},
 		"in some namespaces alone": {release: today, values: "watchNamespaces: [billing, ledger]", watched: []string{"billing", "ledger"},
 			kustomization: "resources: [config/default]\ncomponents: [config/namespaced]\n" + watch("billing,ledger")},
 		"in one namespace alone, before Kubernetes 1.36, without metrics": {release: before136, values: "watchNamespaces: [billing]\nmetrics: {enabled: false}", watched: []string{"billing"},
 			kustomization: "resources: [config/default-before-1.36]\ncomponents: [config/namespaced, config/without-metrics]\n" + watch("billing")},
-		"under another name": {release: release{"our", "ours", today.versions}, values: "metrics: {serviceMonitor: {enabled: true}}\nnetworkPolicy: {enabled: true}",
-			kustomization: "resources: [config/default]\ncomponents: [config/prometheus, config/network-policy]\nnamePrefix: our-\nnamespace: ours\n"},
+		"under another name": {release: release{"our", "ours", today.versions}, values: allOfIt,
+			kustomization: "resources: [config/default]\ncomponents: [config/prometheus, config/grafana, config/network-policy]\nnamePrefix: our-\nnamespace: ours\n"},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			want, got := objects{}, objects{}
@@ -227,6 +228,8 @@ func TestValues(t *testing.T) {
 		anImage + "podAnnotations: {a: b}":                                                                    "kubectl.kubernetes.io/default-container: manager\n        a: b\n",
 		anImage + "serviceAccount: {annotations: {a: b}}":                                                     "annotations:\n    a: b\n",
 		anImage + "metrics: {serviceMonitor: {enabled: true, labels: {prometheus: ours}}}":                    "prometheus: ours\n",
+		anImage + "metrics: {prometheusRule: {enabled: true, labels: {prometheus: ours}}}":                    "prometheus: ours\n  name: reporter-operator\n",
+		anImage + "metrics: {dashboard: {enabled: true, labels: {grafana_dashboard: null, grafana: ours}}}":   "grafana: ours\n    helm.sh/chart",
 		anImage + "networkPolicy: {enabled: true, apiServerPorts: [16443], reporterPorts: [8080]}":            "  - ports:\n    - port: 16443\n  - ports:\n    - port: 8080\n",
 		anImage + "networkPolicy: {enabled: true, metricsNamespaceLabels: {metrics: null, prometheus: ours}}": "matchLabels:\n          prometheus: ours\n",
 		anImage + "topologySpreadConstraints: [{topologyKey: zone}]":                                          "topologySpreadConstraints:\n        - topologyKey: zone\n",
