@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/argoproj/argo-cd/gitops-engine/pkg/cache"
@@ -30,38 +31,49 @@ import (
 
 // argoCD does with Argo CD's engine what its application controller does for an Application.
 type argoCD struct {
-	app     string
-	config  *rest.Config
-	kubectl kube.Kubectl
-	live    cache.ClusterCache
-	options []argosync.SyncOpt
-	waves   map[string]string // by kind
+	*cluster
+	app         string
+	options     []argosync.SyncOpt
+	diffOptions []diff.Option
+	waves       map[string]string // by kind, if it is not 0
 }
 
-const trackingID = "argocd.argoproj.io/tracking-id"
+const (
+	trackingID  = "argocd.argoproj.io/tracking-id"
+	argoManager = "argocd-controller"
+)
 
+// newArgoCD is one that does as it does by itself.
 func newArgoCD(c *cluster, app string) engine { return startArgoCD(c, app) }
 
+// newArgoCDWithPruneLast is one as the docs advise it: it prunes last, and what a connection needs is in an earlier wave.
 func newArgoCDWithPruneLast(c *cluster, app string) engine {
-	return startArgoCD(c, app, argosync.WithPruneLast(true))
-}
-
-// With waves, in which what a connection needs comes before it.
-func newArgoCDWithWaves(c *cluster, app string) engine {
-	a := startArgoCD(c, app, argosync.WithServerSideApply(true), argosync.WithServerSideApplyManager("argocd-controller"))
-	a.waves = map[string]string{"Namespace": "-2", "Secret": "-1", "ReporterEndpoint": "-1", "ReporterConnection": "0"}
+	a := startArgoCD(c, app, argosync.WithPruneLast(true), argosync.WithServerSideApply(true), argosync.WithServerSideApplyManager(argoManager))
+	a.diffOptions = append(a.diffOptions, diff.WithStructuredMergeDiff(true), diff.WithGVKParser(c.live.GetGVKParser()), diff.WithManager(argoManager))
+	a.waves = map[string]string{"Namespace": "-2", "Secret": "-1", "ReporterEndpoint": "-1"}
 	return a
 }
 
 func startArgoCD(c *cluster, app string, options ...argosync.SyncOpt) *argoCD {
-	kubectl := &kube.KubectlCmd{Log: logr.Discard(), Tracer: tracing.NopTracer{}}
-	live := cache.NewClusterCache(c.Config(), cache.SetKubectl(kubectl), cache.SetLogr(logr.Discard()),
-		cache.SetPopulateResourceInfoHandler(func(u *unstructured.Unstructured, _ bool) (info any, cacheManifest bool) {
-			owner, _, tracked := strings.Cut(u.GetAnnotations()[trackingID], ":")
-			return owner, tracked
-		}))
-	return &argoCD{app: app, config: c.Config(), kubectl: kubectl, live: live, options: append(options,
+	return &argoCD{cluster: c, app: app, diffOptions: []diff.Option{diff.WithLogr(logr.Discard())}, options: append(options,
 		argosync.WithPrune(true), argosync.WithSkipHooks(true), argosync.WithHealthOverride(luaHealth{}), argosync.WithLogr(logr.Discard()))}
+}
+
+var argoKubectl = &kube.KubectlCmd{Log: logr.Discard(), Tracer: tracing.NopTracer{}}
+
+// watchForArgoCD starts Argo CD's cache of all that there is in the cluster, and stops it with the test.
+func watchForArgoCD(t *testing.T, config *rest.Config) cache.ClusterCache {
+	t.Helper()
+	live := cache.NewClusterCache(config, cache.SetKubectl(argoKubectl), cache.SetLogr(logr.Discard()),
+		cache.SetPopulateResourceInfoHandler(func(u *unstructured.Unstructured, _ bool) (info any, cacheManifest bool) {
+			app, _, tracked := strings.Cut(u.GetAnnotations()[trackingID], ":")
+			return app, tracked
+		}))
+	if err := live.EnsureSynced(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { live.Invalidate() })
+	return live
 }
 
 func (a *argoCD) sync(ctx context.Context, declared []*unstructured.Unstructured) (different []string, err error) {
@@ -74,9 +86,6 @@ func (a *argoCD) sync(ctx context.Context, declared []*unstructured.Unstructured
 			annotations[common.AnnotationSyncWave] = wave
 		}
 		object.SetAnnotations(annotations)
-	}
-	if err := a.live.EnsureSynced(); err != nil {
-		return nil, err
 	}
 	different, _, err = a.compare(declared)
 	if err != nil {
@@ -105,11 +114,7 @@ func (a *argoCD) compare(declared []*unstructured.Unstructured) (outOfSync []str
 		return nil, pairs, err
 	}
 	pairs = argosync.Reconcile(declared, live, metav1.NamespaceDefault, a.live)
-	options := []diff.Option{diff.WithLogr(logr.Discard())}
-	if a.waves != nil { // and so server-side apply
-		options = append(options, diff.WithStructuredMergeDiff(true), diff.WithGVKParser(a.live.GetGVKParser()), diff.WithManager("argocd-controller"))
-	}
-	differences, err := diff.DiffArray(pairs.Target, pairs.Live, options...)
+	differences, err := diff.DiffArray(pairs.Target, pairs.Live, a.diffOptions...)
 	if err != nil {
 		return nil, pairs, err
 	}
@@ -135,7 +140,7 @@ func (a *argoCD) operate(ctx context.Context, declared []*unstructured.Unstructu
 			return false, err
 		}
 		options := append(slices.Clone(a.options), argosync.WithInitialState(phase, message, results, startedAt))
-		operation, cleanup, err := argosync.NewSyncContext("revision", pairs, a.config, a.config, a.kubectl, metav1.NamespaceDefault, options...)
+		operation, cleanup, err := argosync.NewSyncContext("revision", pairs, a.Config(), a.Config(), argoKubectl, metav1.NamespaceDefault, options...)
 		if err != nil {
 			return false, err
 		}

@@ -14,6 +14,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/argoproj/argo-cd/gitops-engine/pkg/cache"
 	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -37,6 +38,7 @@ const (
 // the garbage collector ends.
 type cluster struct {
 	*testenv.World
+	live cache.ClusterCache // what Argo CD knows of it
 }
 
 func newCluster(t *testing.T) *cluster {
@@ -65,7 +67,7 @@ func newCluster(t *testing.T) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(operator.Kill)
-	return &cluster{world}
+	return &cluster{world, watchForArgoCD(t, world.Config())}
 }
 
 // story is what happens to one application, and to the Reporter that it uses.
@@ -96,16 +98,16 @@ func newStory(t *testing.T, c *cluster, app, deletionDelay string) *story {
 
 // application is what somebody declares in a repository.
 type application struct {
-	App, Namespace                          string
-	WithNamespace                           bool
-	URL, AccessURL, DeletionDelay           string
-	MaxInFlight                             int
-	Described, ByID                         string // the names of the two resources
-	ID                                      string // of the connection that was there before
-	DescribedID                             string // once the described connection is to move
-	Port                                    int
-	Password                                string
-	DescribedAnnotations, DescribedDeletion string
+	App, Namespace                string
+	WithNamespace                 bool
+	URL, AccessURL, DeletionDelay string
+	MaxInFlight                   int
+	Described, ByID               string // the names of the two resources
+	ID                            string // of the connection that was there before
+	DescribedID                   string // once the described connection is to move
+	Port                          int
+	Password                      string
+	SyncOptions, DeletionPolicy   string // of the described one
 }
 
 var manifests = template.Must(template.New("").Parse(`
@@ -141,15 +143,15 @@ kind: ReporterConnection
 metadata:
   name: {{.Described}}
   namespace: {{.Namespace}}
-  {{- if .DescribedAnnotations}}
-  annotations: {{.DescribedAnnotations}}
+  {{- if .SyncOptions}}
+  annotations: {argocd.argoproj.io/sync-options: "{{.SyncOptions}}"}
   {{- end}}
 spec:
   {{- if .DescribedID}}
   connectionID: {{.DescribedID}}
   {{- end}}
-  {{- if .DescribedDeletion}}
-  deletionPolicy: {{.DescribedDeletion}}
+  {{- if .DeletionPolicy}}
+  deletionPolicy: {{.DeletionPolicy}}
   {{- end}}
   connection:
     configName: ledger-db
@@ -263,7 +265,7 @@ func (s *story) all(its func(*v1alpha1.ReporterConnection) bool) wait.ConditionW
 			return false, err
 		}
 		for i := range found {
-			if !its(&found[i]) {
+			if name := found[i].Name; name != s.declared.Described && name != s.declared.ByID || !its(&found[i]) {
 				return false, nil
 			}
 		}

@@ -4,6 +4,7 @@ package gitops
 
 import (
 	"context"
+	"slices"
 
 	"helm.sh/helm/v4/pkg/action"
 	"helm.sh/helm/v4/pkg/chart/common"
@@ -18,7 +19,7 @@ import (
 type helm struct {
 	*cluster
 	release   string
-	installed bool
+	revisions []string // their manifests; none while it is not installed
 }
 
 func newHelm(c *cluster, app string) engine { return &helm{cluster: c, release: app} }
@@ -44,11 +45,11 @@ func (h *helm) sync(ctx context.Context, declared []*unstructured.Unstructured) 
 		Metadata:  &chartv2.Metadata{APIVersion: chartv2.APIVersionV2, Name: h.release, Version: "1.0.0"},
 		Templates: []*common.File{{Name: "templates/all.yaml", Data: []byte(template)}},
 	}
-	if !h.installed {
+	h.revisions = append(h.revisions, template)
+	if len(h.revisions) == 1 {
 		install := action.NewInstall(configuration)
 		install.ReleaseName, install.Namespace, install.WaitStrategy, install.Timeout = h.release, metav1.NamespaceDefault, kube.StatusWatcherStrategy, patience
 		_, err := install.RunWithContext(ctx, chart, nil)
-		h.installed = err == nil
 		return nil, err
 	}
 	upgrade := action.NewUpgrade(configuration)
@@ -57,13 +58,18 @@ func (h *helm) sync(ctx context.Context, declared []*unstructured.Unstructured) 
 	return nil, err
 }
 
-func (h *helm) revert(context.Context, []*unstructured.Unstructured) error {
+func (h *helm) revert(_ context.Context, before []*unstructured.Unstructured) error {
 	configuration, err := h.configuration()
 	if err != nil {
 		return err
 	}
+	template, err := text(before)
+	if err != nil {
+		return err
+	}
 	rollback := action.NewRollback(configuration)
-	rollback.WaitStrategy, rollback.Timeout = kube.StatusWatcherStrategy, patience
+	rollback.WaitStrategy, rollback.Timeout, rollback.Version = kube.StatusWatcherStrategy, patience, slices.Index(h.revisions, template)+1
+	h.revisions = append(h.revisions, template)
 	return rollback.Run(h.release)
 }
 
@@ -74,7 +80,7 @@ func (h *helm) remove(context.Context) error {
 	}
 	uninstall := action.NewUninstall(configuration)
 	uninstall.WaitStrategy, uninstall.Timeout = kube.StatusWatcherStrategy, patience
-	h.installed = false
+	h.revisions = nil
 	_, err = uninstall.Run(h.release)
 	return err
 }

@@ -4,6 +4,9 @@ package gitops
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -20,7 +23,8 @@ type applySet struct {
 func newApplySet(c *cluster, app string) engine { return &applySet{cluster: c, app: app} }
 
 // An ApplySet that spans namespaces has a parent of a kind of its own, which kubectl does not create.
-const parent = `
+const (
+	parentKind = `
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: applysets.example.com, labels: {applyset.kubernetes.io/is-parent-type: "true"}}
@@ -30,15 +34,26 @@ spec:
   scope: Cluster
   versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object}}}]
 `
+	parent = `
+apiVersion: example.com/v1
+kind: ApplySet
+metadata:
+  name: %s
+  labels: {applyset.kubernetes.io/id: applyset-%s-v1}
+  annotations: {applyset.kubernetes.io/tooling: kubectl/v1.37, applyset.kubernetes.io/contains-group-kinds: ""}
+`
+)
 
 func (a *applySet) createParent(ctx context.Context) error {
-	if _, err := a.Kubectl(ctx, parent, "apply", "-f", "-"); err != nil {
+	if _, err := a.Kubectl(ctx, parentKind, "apply", "-f", "-"); err != nil {
 		return err
 	}
 	if _, err := a.Kubectl(ctx, "", "wait", "--for=condition=Established", "crd/applysets.example.com"); err != nil {
 		return err
 	}
-	return nil
+	id := sha256.Sum256([]byte(a.app + "..ApplySet.example.com"))
+	_, err := a.Kubectl(ctx, fmt.Sprintf(parent, a.app, base64.RawURLEncoding.EncodeToString(id[:])), "create", "-f", "-")
+	return err
 }
 
 // rest is what is left of an application that is removed, as kubectl applies no empty set.
@@ -68,6 +83,11 @@ func (a *applySet) sync(ctx context.Context, declared []*unstructured.Unstructur
 
 // apply waits for what it prunes, and not for what it applies.
 func (a *applySet) apply(ctx context.Context, declared []*unstructured.Unstructured) (different []string, err error) {
+	if a.applied == nil {
+		if err := a.createParent(ctx); err != nil {
+			return nil, err
+		}
+	}
 	declared = append(slices.Clone(declared), a.rest())
 	manifests, err := text(declared)
 	if err != nil {

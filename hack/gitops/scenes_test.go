@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
@@ -31,7 +33,6 @@ var engines = map[string]struct {
 }{
 	"argo-cd":            {start: newArgoCD, deletionDelay: "10s"}, // it prunes first
 	"argo-cd-prune-last": {start: newArgoCDWithPruneLast},
-	"argo-cd-waves":      {start: newArgoCDWithWaves, deletionDelay: "10s"},
 	"flux":               {start: newFlux},
 	"helm":               {start: newHelm},
 	"kubectl":            {start: newApplySet},
@@ -108,6 +109,49 @@ func TestGitOpsOnControlPlane(t *testing.T) {
 				}
 			}
 		})
+	}
+	t.Run("argo-cd-replace", func(t *testing.T) {
+		t.Parallel()
+		replace(newStory(t, c, "argo-cd-replace", ""))
+	})
+}
+
+// replace tells what Argo CD's other ways to change a resource do to its connection.
+func replace(s *story) {
+	s.engine = newArgoCD(s.cluster, s.app)
+	s.declared.ID = s.addConnection("vault-db")
+	s.sync()
+	s.ids = map[string]string{"ledger-db": s.idOf("ledger-db"), "vault-db": s.declared.ID}
+
+	s.declared.SyncOptions, s.declared.Port, s.declared.DeletionPolicy = "Replace=true", 5433, "Retain"
+	s.sync()
+	s.isKept() // and so once more
+	s.declared.SyncOptions = "Force=true,Replace=true"
+	s.sync()
+	s.isKept()
+
+	s.declared.SyncOptions, s.declared.DeletionPolicy = "", ""
+	s.sync()
+	s.isKept()
+	endJob := s.reporter.StartTenantJob(tenant, "ledger-db")
+	s.declared.SyncOptions = "Force=true,Replace=true"
+	synced := make(chan error, 1)
+	go func() {
+		_, err := s.engine.sync(s.t.Context(), s.declared.objects(s.t))
+		synced <- err
+	}()
+	s.eventually("the deletion waits for the job", func(ctx context.Context) (bool, error) {
+		found := &v1alpha1.ReporterConnection{}
+		err := s.Get(ctx, client.ObjectKey{Namespace: s.declared.Namespace, Name: s.declared.Described}, found)
+		return has(found, "DeletionBlocked", "JobInProgress"), err
+	})
+	endJob()
+	if err := <-synced; err != nil {
+		s.t.Fatal(err)
+	}
+	s.areReady()
+	if id := s.idOf("ledger-db"); id == s.ids["ledger-db"] || s.reporter.Alive(s.ids["ledger-db"]) {
+		s.t.Errorf("Force=true,Replace=true keeps connection %s", id)
 	}
 }
 
