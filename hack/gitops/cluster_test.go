@@ -16,6 +16,7 @@ import (
 
 	"github.com/argoproj/argo-cd/gitops-engine/pkg/cache"
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -296,22 +297,26 @@ func (s *story) deletionsWaitForJobs() {
 	}))
 }
 
-// isEmpty sees that nothing of the application is left in a namespace that is not its own.
-func (s *story) isEmpty(namespace string) {
+// isLeft waits until nothing of the application is left in a namespace that is not its own. Helm does not wait for what an upgrade prunes.
+func (s *story) isLeft(namespace string) {
 	s.t.Helper()
-	if left := s.kubectl("get", "rconn,rep,secrets", "--namespace", namespace, "-o", "name"); left != "" {
-		s.t.Errorf("in namespace %s there is still\n%s", namespace, left)
-	}
+	s.isNone("rconn,rep,secrets", "--namespace", namespace)
 }
 
 func (s *story) isGone(namespace string) {
 	s.t.Helper()
-	if left := s.kubectl("get", "namespace", namespace, "--ignore-not-found"); left != "" {
-		s.t.Errorf("there is still\n%s", left)
-	}
+	s.isNone("namespace", namespace)
 }
 
-// content is what the objects of the application say, without what the operator and the API server keep of them.
+func (s *story) isNone(arguments ...string) {
+	s.t.Helper()
+	s.eventually("nothing is left of "+strings.Join(arguments, " "), func(ctx context.Context) (bool, error) {
+		left, err := s.Kubectl(ctx, "", append([]string{"get", "--ignore-not-found", "-o", "name"}, arguments...)...)
+		return left == "", err
+	})
+}
+
+// content is what the objects of the application say, without what the operator, the API server and kubectl note about them.
 func (s *story) content() map[string]string {
 	s.t.Helper()
 	content := map[string]string{}
@@ -322,6 +327,7 @@ func (s *story) content() map[string]string {
 		delete(object.Object, "status")
 		object.SetManagedFields(nil)
 		object.SetResourceVersion("")
+		unstructured.RemoveNestedField(object.Object, "metadata", "annotations", corev1.LastAppliedConfigAnnotation)
 		text, err := yaml.Marshal(object)
 		if err != nil {
 			s.t.Fatal(err)

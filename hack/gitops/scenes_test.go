@@ -4,7 +4,9 @@ package gitops
 
 import (
 	"context"
+	"flag"
 	"slices"
+	"strconv"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -70,11 +72,11 @@ var scenes = []struct {
 		s.declared.Namespace, s.declared.DescribedID = s.app+"-b", s.ids["ledger-db"]
 		s.sync()
 		s.isKept()
-		s.isEmpty(s.app + "-a")
+		s.isLeft(s.app + "-a")
 	}},
 	{"delete while jobs run", func(s *story) {
 		s.removedOnceJobsEnd()
-		s.isEmpty(s.app + "-b")
+		s.isLeft(s.app + "-b")
 	}},
 	{"create again, with the namespace", func(s *story) {
 		s.declared.Namespace, s.declared.WithNamespace, s.declared.DescribedID = s.app+"-c", true, ""
@@ -93,6 +95,15 @@ var scenes = []struct {
 		s.removedOnceJobsEnd()
 		s.isGone(s.app + "-d")
 	}},
+}
+
+// TestMain has all stories run at the same time: what they do most is wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", strconv.Itoa(len(engines)+1)); err != nil {
+		panic(err)
+	}
+	m.Run()
 }
 
 func TestGitOpsOnControlPlane(t *testing.T) {
@@ -125,10 +136,10 @@ func replace(s *story) {
 
 	s.declared.SyncOptions, s.declared.Port, s.declared.DeletionPolicy = "Replace=true", 5433, "Retain"
 	s.sync()
-	s.isKept() // and so once more
+	s.isKept()
 	s.declared.SyncOptions = "Force=true,Replace=true"
 	s.sync()
-	s.isKept()
+	s.areKept()
 
 	s.declared.SyncOptions, s.declared.DeletionPolicy = "", ""
 	s.sync()
@@ -158,6 +169,25 @@ func replace(s *story) {
 // isKept sees that both connections are the ones that they were, as they are declared, and that the engine is content with that.
 func (s *story) isKept() {
 	s.t.Helper()
+	s.areKept()
+	before := s.content()
+	different, err := s.engine.sync(s.t.Context(), s.declared.objects(s.t))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if len(different) > 0 {
+		s.t.Errorf("syncing what is there already, the engine finds different: %q", different)
+	}
+	s.areKept()
+	for name, content := range s.content() {
+		if content != before[name] {
+			s.t.Errorf("syncing it again has changed %s from\n%s\nto\n%s", name, before[name], content)
+		}
+	}
+}
+
+func (s *story) areKept() {
+	s.t.Helper()
 	s.areReady()
 	for configName, id := range s.ids {
 		if !s.reporter.Alive(id) {
@@ -174,21 +204,6 @@ func (s *story) isKept() {
 	}
 	if password := s.reporter.Secrets(described).Password; password != s.declared.Password {
 		s.t.Errorf("the described connection has the password %q, not %q", password, s.declared.Password)
-	}
-
-	before := s.content()
-	different, err := s.engine.sync(s.t.Context(), s.declared.objects(s.t))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if len(different) > 0 {
-		s.t.Errorf("syncing what is there already, the engine finds different: %q", different)
-	}
-	s.areReady()
-	for name, content := range s.content() {
-		if content != before[name] {
-			s.t.Errorf("syncing it again has changed %s from\n%s\nto\n%s", name, before[name], content)
-		}
 	}
 }
 
