@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -79,9 +80,7 @@ func watchForArgoCD(t *testing.T, config *rest.Config) cache.ClusterCache {
 func (a *argoCD) sync(ctx context.Context, declared []*unstructured.Unstructured) (different []string, err error) {
 	for _, object := range declared {
 		annotations := map[string]string{trackingID: fmt.Sprintf("%s:%s:%s/%s", a.app, object.GroupVersionKind().GroupKind(), object.GetNamespace(), object.GetName())}
-		for key, value := range object.GetAnnotations() {
-			annotations[key] = value
-		}
+		maps.Copy(annotations, object.GetAnnotations())
 		if wave := a.waves[object.GetKind()]; wave != "" {
 			annotations[common.AnnotationSyncWave] = wave
 		}
@@ -153,7 +152,7 @@ func (a *argoCD) operate(ctx context.Context, declared []*unstructured.Unstructu
 		err = errors.New("the operation has failed")
 	}
 	if err != nil {
-		return fmt.Errorf("Argo CD, %s: %s: %w: %v", phase, message, err, results) //nolint:staticcheck // a name
+		return fmt.Errorf("Argo CD, %s: %s: %w: %v", phase, message, err, results)
 	}
 	return nil
 }

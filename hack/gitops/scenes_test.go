@@ -134,9 +134,12 @@ func replace(s *story) {
 	s.sync()
 	s.ids = map[string]string{"ledger-db": s.idOf("ledger-db"), "vault-db": s.declared.ID}
 
-	s.declared.SyncOptions, s.declared.Port, s.declared.DeletionPolicy = "Replace=true", 5433, "Retain"
+	s.declared.SyncOptions, s.declared.Port = "Replace=true", 5433
 	s.sync()
 	s.isKept()
+
+	s.declared.SyncOptions, s.declared.DeletionPolicy = "", "Retain"
+	s.sync()
 	s.declared.SyncOptions = "Force=true,Replace=true"
 	s.sync()
 	s.areKept()
