@@ -137,6 +137,7 @@ func states(t *testing.T) []state {
 		{"connection, Ready", []object{live("Available"), {kind: "ReporterConnection", observedGeneration: 2, conditions: []metav1.Condition{condition("Ready", metav1.ConditionTrue, "Duplicate")}}}},
 		{"connection, Ready unknown", waits},
 		{"connection, not Ready", isNot},
+		{"connection, a Duplicate of one that is described", []object{live("Duplicate")}},
 		{"connection, Stalled", stalled},
 		{"connection, Suspended", []object{live("Suspended")}},
 		{"connection, deleted, nothing said yet", []object{{kind: "ReporterConnection", observedGeneration: 2, deleted: true, conditions: []metav1.Condition{available}}}},

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -60,9 +61,14 @@ func (w *World) StartAsOperator(ctx context.Context, log io.Writer, path string,
 // StartNamespaceController starts kube-controller-manager with the controller that empties deleted namespaces, and the one that
 // makes the roles view, edit and admin out of their parts.
 func (w *World) StartNamespaceController(log io.Writer) (*Process, error) {
+	return w.StartControllers(log, "namespace-controller", "clusterrole-aggregation-controller")
+}
+
+// StartControllers starts kube-controller-manager with some of its controllers.
+func (w *World) StartControllers(log io.Writer, names ...string) (*Process, error) {
 	binary := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kube-controller-manager")
 	return start(log, nil, binary, "--kubeconfig="+w.Kubeconfig, "--authentication-kubeconfig="+w.Kubeconfig, "--authorization-kubeconfig="+w.Kubeconfig,
-		"--controllers=namespace-controller,clusterrole-aggregation-controller", "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0")
+		"--controllers="+strings.Join(names, ","), "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0")
 }
 
 // start starts a process in a process group of its own, so that Ctrl-C in a terminal does not reach it: whoever started it ends
