@@ -192,9 +192,12 @@ func (s *stage) isAlive(id string, want bool) {
 // isUninstalled sees that nothing of the operator is left, and nothing that it held.
 func (s *stage) isUninstalled() {
 	s.t.Helper()
-	if left := s.kubectl("get", "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings,"+
-		"validatingadmissionpolicies,validatingadmissionpolicybindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings,crds",
-		"--all-namespaces", "--selector=app.kubernetes.io/name=reporter-operator", "--output=name"); left != "" {
+	kinds := "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings," +
+		"validatingadmissionpolicies,validatingadmissionpolicybindings,crds"
+	if s.Mutates {
+		kinds += ",mutatingadmissionpolicies,mutatingadmissionpolicybindings"
+	}
+	if left := s.kubectl("get", kinds, "--all-namespaces", "--selector=app.kubernetes.io/name=reporter-operator", "--output=name"); left != "" {
 		s.t.Errorf("it leaves\n%s", left)
 	}
 	if finalizers := s.kubectl("get", "secret", "token", "--namespace=ledger", "--output=jsonpath={.metadata.finalizers}"); finalizers != "" {
@@ -279,12 +282,15 @@ func TestOperatorIsGoneOnControlPlane(t *testing.T) {
 // The targets of the Makefile, in the order of somebody who tries the operator out in one namespace, and then has it work in all.
 func TestMakeOnControlPlane(t *testing.T) {
 	s := newBareStage(t, testenv.StartBare)
-	s.make("deploy", "IMG=registry.example.com/reporter-operator:dev", "WATCH_NAMESPACES=ledger")
+	s.make("deploy", "CONFIG="+s.Kustomization(), "IMG=registry.example.com/reporter-operator:dev", "WATCH_NAMESPACES=ledger")
 	s.awaitInstallation()
+	if err := s.JudgePods(t.Context()); err != nil {
+		t.Error(err)
+	}
 	s.startOperator("--watch-namespaces=ledger")
 	s.createEndpoint()
 	id := s.connection("live")
-	if output, err := s.tryMake("deploy", "WATCH_NAMESPACES=billing"); err == nil {
+	if output, err := s.tryMake("deploy", "CONFIG="+s.Kustomization(), "WATCH_NAMESPACES=billing"); err == nil {
 		t.Errorf("it can be installed without a namespace that it holds:\n%s", output)
 	} else {
 		has(t, output, "the operator works in namespace ledger, which --watch-namespaces leaves out")
@@ -296,7 +302,7 @@ func TestMakeOnControlPlane(t *testing.T) {
 	s.isAlive(id, true)
 	s.kubectl("wait", "namespace", "reporter-operator-system", "--for=delete", "--timeout=1m")
 
-	s.make("deploy")
+	s.make("deploy", "CONFIG="+s.Kustomization())
 	s.awaitInstallation()
 	s.startOperator()
 	s.kubectl("delete", "rconn/live", "--namespace=ledger", "--timeout=2m")

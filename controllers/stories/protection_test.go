@@ -108,6 +108,7 @@ var _ = Describe("What a deletion needs", func() {
 	})
 
 	It("lets a Secret go that nothing needs, and one that lost its mark", func(ctx context.Context) {
+		needsMutation()
 		s := newStage(ctx)
 		secret := s.credentials(ctx)
 		Expect(secret.Finalizers).To(Equal([]string{"reporter.lerian.studio/in-use"}), "by the admission policy, at once")
@@ -130,9 +131,9 @@ var _ = Describe("What a deletion needs", func() {
 		s.create(ctx, s.described("ledger"))
 		Expect(finalizers(ctx)).To(BeEmpty())
 		s.kubectl(ctx, "label", "--overwrite", "secret", "database", "reporter.lerian.studio/credentials=true")
-		Expect(finalizers(ctx)).To(Equal([]string{"reporter.lerian.studio/in-use"}))
+		Eventually(ctx, finalizers).Should(Equal([]string{"reporter.lerian.studio/in-use"}))
 		s.kubectl(ctx, "label", "--overwrite", "secret", "database", "reporter.lerian.studio/credentials=database")
-		Expect(finalizers(ctx)).To(BeEmpty())
+		Eventually(ctx, finalizers).Should(BeEmpty())
 		s.kubectl(ctx, "delete", "secret", "database", "--timeout=30s")
 		s.deleteConnections(ctx, "ledger")
 		s.expectGone(ctx, "ledger")

@@ -211,6 +211,7 @@ var _ = Describe("The API server", func() {
 	})
 
 	It("takes finalizers that are null from server-side apply, and adds its own", func(ctx context.Context) {
+		needsMutation()
 		s := newStage(ctx)
 		for kind, spec := range map[string]string{"ReporterConnection": `{connectionID: ` + id + `}`, "ReporterEndpoint": `{url: "http://reporter:4006"}`} {
 			manifest := fmt.Sprintf("apiVersion: reporter.lerian.studio/v1alpha1\nkind: %s\nmetadata: {name: applied, namespace: %s, finalizers: null, labels: null}\nspec: %s", kind, s.namespace, spec)
