@@ -4,6 +4,7 @@ package stories_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -138,12 +139,41 @@ func held(namespace string) func(context.Context) ([]string, error) {
 	}
 }
 
-// seen polls whether the operator has seen every connection of a namespace.
+// seen polls whether the operator has seen every connection of a namespace, and holds what their deletion needs.
 func seen(namespace string) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
 		var all v1alpha1.ReporterConnectionList
 		err := world.List(ctx, &all, client.InNamespace(namespace))
-		return !slices.ContainsFunc(all.Items, func(rc v1alpha1.ReporterConnection) bool { return rc.Status.ObservedIn == nil }), err
+		if err != nil || slices.ContainsFunc(all.Items, func(rc v1alpha1.ReporterConnection) bool { return rc.Status.ObservedIn == nil }) {
+			return false, err
+		}
+		free, err := unheld(namespace)(ctx)
+		return len(free) == 0, err
+	}
+}
+
+// unheld polls the endpoints and their Secrets that the operator does not hold yet, by kind and name. Where policies put finalizers on, there
+// are none at any time.
+func unheld(namespace string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		if world.Mutates {
+			return nil, nil
+		}
+		var endpoints v1alpha1.ReporterEndpointList
+		var secrets corev1.SecretList
+		err := errors.Join(world.List(ctx, &endpoints, client.InNamespace(namespace)),
+			world.List(ctx, &secrets, client.InNamespace(namespace), client.MatchingLabels{"reporter.lerian.studio/credentials": "true"}))
+		var names []string
+		for _, list := range []client.ObjectList{&endpoints, &secrets} {
+			err = errors.Join(err, apimeta.EachListItem(list, func(item runtime.Object) error {
+				object := item.(client.Object)
+				if object.GetDeletionTimestamp().IsZero() && !slices.Contains(object.GetFinalizers(), "reporter.lerian.studio/in-use") {
+					names = append(names, fmt.Sprintf("%T %s", object, object.GetName()))
+				}
+				return nil
+			}))
+		}
+		return names, err
 	}
 }
 

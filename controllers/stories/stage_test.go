@@ -68,6 +68,7 @@ func (s *stage) withEndpoint(ctx context.Context) *stage {
 	endpoint := s.endpoint("default", s.server.URL)
 	Expect(world.Create(ctx, endpoint)).To(Succeed())
 	Eventually(ctx, reasonOf(endpoint, v1alpha1.ConditionReady)).Should(Equal("Available"))
+	Eventually(ctx, unheld(s.namespace)).Should(BeEmpty())
 	return s
 }
 
@@ -96,6 +97,7 @@ func (s *stage) withSecuredEndpoint(ctx context.Context) *stage {
 	endpoint := s.securedEndpoint()
 	Expect(world.Create(ctx, endpoint)).To(Succeed())
 	Eventually(ctx, reasonOf(endpoint, v1alpha1.ConditionReady)).Should(Equal("Available"))
+	Eventually(ctx, unheld(s.namespace)).Should(BeEmpty())
 	return s
 }
 
