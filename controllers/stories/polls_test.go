@@ -152,26 +152,28 @@ func seen(namespace string) func(context.Context) (bool, error) {
 	}
 }
 
-// unheld polls the endpoints and their Secrets that the operator does not hold yet, by kind and name. Where policies put finalizers on, there
-// are none at any time.
+// unheld polls what the operator does not hold yet, by kind and name: there, a deletion goes past it. Where policies put finalizers on, there is
+// nothing at any time.
 func unheld(namespace string) func(context.Context) ([]string, error) {
 	return func(ctx context.Context) ([]string, error) {
 		if world.Mutates {
 			return nil, nil
 		}
-		var endpoints v1alpha1.ReporterEndpointList
-		var secrets corev1.SecretList
-		err := errors.Join(world.List(ctx, &endpoints, client.InNamespace(namespace)),
-			world.List(ctx, &secrets, client.InNamespace(namespace), client.MatchingLabels{"reporter.lerian.studio/credentials": "true"}))
 		var names []string
-		for _, list := range []client.ObjectList{&endpoints, &secrets} {
-			err = errors.Join(err, apimeta.EachListItem(list, func(item runtime.Object) error {
-				object := item.(client.Object)
-				if object.GetDeletionTimestamp().IsZero() && !slices.Contains(object.GetFinalizers(), "reporter.lerian.studio/in-use") {
-					names = append(names, fmt.Sprintf("%T %s", object, object.GetName()))
-				}
-				return nil
-			}))
+		collect := func(item runtime.Object) error {
+			object := item.(client.Object)
+			rc, isConnection := item.(*v1alpha1.ReporterConnection)
+			retained := isConnection && rc.Spec.DeletionPolicy == "Retain"
+			if len(object.GetFinalizers()) == 0 && !retained {
+				names = append(names, fmt.Sprintf("%T %s", object, object.GetName()))
+			}
+			return nil
+		}
+		ofEndpoints := client.MatchingLabels{"reporter.lerian.studio/credentials": "true"}
+		var secrets corev1.SecretList
+		err := errors.Join(world.List(ctx, &secrets, client.InNamespace(namespace), ofEndpoints), apimeta.EachListItem(&secrets, collect))
+		for _, list := range []client.ObjectList{&v1alpha1.ReporterEndpointList{}, &v1alpha1.ReporterConnectionList{}} {
+			err = errors.Join(err, world.List(ctx, list, client.InNamespace(namespace)), apimeta.EachListItem(list, collect))
 		}
 		return names, err
 	}
