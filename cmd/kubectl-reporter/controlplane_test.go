@@ -68,7 +68,7 @@ func newBareStage(t *testing.T, start func(context.Context) (*testenv.World, err
 	return s
 }
 
-// createEndpoint creates the endpoint `default`, with its Secret.
+// createEndpoint creates the endpoint `default`, with its Secret, and waits until both are held: before Kubernetes 1.36, no policy does that.
 func (s *stage) createEndpoint() {
 	s.t.Helper()
 	s.create(
@@ -77,6 +77,7 @@ func (s *stage) createEndpoint() {
 			URL:  v1alpha1.BaseURL(reportertest.Serve(s.t, s.reporter).URL),
 			Auth: &v1alpha1.EndpointAuth{BearerToken: &v1alpha1.BearerTokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "token", Key: "token"}}},
 		}})
+	s.kubectl("wait", "--namespace=ledger", "--for=jsonpath={.metadata.finalizers[0]}="+v1alpha1.InUseFinalizer, "secret/token", "rep/default", "--timeout=2m")
 }
 
 func (s *stage) startOperator(arguments ...string) {
