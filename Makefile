@@ -179,6 +179,16 @@ test-repeat: ## Run the stories in random order and REPEAT times more, to find t
 	@KUBEBUILDER_ASSETS=$$($(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
 	$(STORIES) --randomize-all --repeat=$(REPEAT) ./controllers/stories
 
+# The oldest Kubernetes that is supported: its build module is committed beside that of the newest, which everything else runs on.
+OLDEST = v1.33.13
+
+.PHONY: test-oldest
+test-oldest: ## Run the stories, the demo, and what installs and uninstalls, on the Kubernetes OLDEST, which is built once, in minutes.
+	@unset KUBEBUILDER_ASSETS; KUBEBUILDER_ASSETS=$$(K8S_VERSION=$(OLDEST) $(CONTROL_PLANE)) && export KUBEBUILDER_ASSETS && \
+	$(MAKE) --no-print-directory test-stories demo && \
+	for module in cmd/kubectl-reporter hack/release; do echo "go -C $$module test ./..."; \
+		go -C $$module test ./... -run 'OnControlPlane$$' -count=1 -timeout 40m $(TEST_FLAGS) || exit; done
+
 .PHONY: conformance
 conformance: ## Check what the operator relies on: in the in-memory Reporter, or at REPORTER_URL (REPORTER_TOKEN). Ends with a table.
 	go test ./internal/reporter/reportertest -run TestConformance -count=1 -v

@@ -73,7 +73,7 @@ func newBareStage(t *testing.T, start func(context.Context) (*testenv.World, err
 	return s
 }
 
-// createEndpoint creates the endpoint `default`, with its Secret.
+// createEndpoint creates the endpoint `default`, with its Secret, and waits until both are held: before Kubernetes 1.36, no policy does that.
 func (s *stage) createEndpoint() {
 	s.t.Helper()
 	s.create(
@@ -82,6 +82,7 @@ func (s *stage) createEndpoint() {
 			URL:  v1alpha1.BaseURL(reportertest.Serve(s.t, s.reporter).URL),
 			Auth: &v1alpha1.EndpointAuth{BearerToken: &v1alpha1.BearerTokenAuth{SecretRef: v1alpha1.SecretKeyReference{Name: "token", Key: "token"}}},
 		}})
+	s.kubectl("wait", "--namespace=ledger", "--for=jsonpath={.metadata.finalizers[0]}="+v1alpha1.InUseFinalizer, "secret/token", "rep/default", "--timeout=2m")
 }
 
 func (s *stage) startOperator(arguments ...string) {
@@ -197,9 +198,12 @@ func (s *stage) isAlive(id string, want bool) {
 // isUninstalled sees that nothing of the operator is left, and nothing that it held.
 func (s *stage) isUninstalled() {
 	s.t.Helper()
-	if left := s.kubectl("get", "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings,"+
-		"validatingadmissionpolicies,validatingadmissionpolicybindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings,crds",
-		"--all-namespaces", "--selector=app.kubernetes.io/name=reporter-operator", "--output=name"); left != "" {
+	kinds := "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings," +
+		"validatingadmissionpolicies,validatingadmissionpolicybindings,crds"
+	if s.Mutates {
+		kinds += ",mutatingadmissionpolicies,mutatingadmissionpolicybindings"
+	}
+	if left := s.kubectl("get", kinds, "--all-namespaces", "--selector=app.kubernetes.io/name=reporter-operator", "--output=name"); left != "" {
 		s.t.Errorf("it leaves\n%s", left)
 	}
 	if has := s.kubectl("get", "secret", "token", "--namespace=ledger", "--output=jsonpath={.metadata.labels}{.metadata.finalizers}"); has != `{"reporter.lerian.studio/credentials":"true"}` {
@@ -413,12 +417,15 @@ func TestOperatorIsGoneOnControlPlane(t *testing.T) {
 // The targets of the Makefile, in the order of somebody who tries the operator out in one namespace, and then has it work in all.
 func TestMakeOnControlPlane(t *testing.T) {
 	s := newBareStage(t, testenv.StartBare)
-	s.make("deploy", "IMG=registry.example.com/reporter-operator:dev", "WATCH_NAMESPACES=ledger")
+	s.make("deploy", "CONFIG="+s.Kustomization(), "IMG=registry.example.com/reporter-operator:dev", "WATCH_NAMESPACES=ledger")
 	s.awaitInstallation()
+	if err := s.JudgePods(t.Context()); err != nil {
+		t.Error(err)
+	}
 	s.startOperator("--watch-namespaces=ledger")
 	s.createEndpoint()
 	id := s.connection("live")
-	if output, err := s.tryMake("deploy", "WATCH_NAMESPACES=billing"); err == nil {
+	if output, err := s.tryMake("deploy", "CONFIG="+s.Kustomization(), "WATCH_NAMESPACES=billing"); err == nil {
 		t.Errorf("it can be installed without a namespace that it holds:\n%s", output)
 	} else {
 		has(t, output, "the operator works in namespace ledger, which --watch-namespaces leaves out")
@@ -430,7 +437,7 @@ func TestMakeOnControlPlane(t *testing.T) {
 	s.isAlive(id, true)
 	s.kubectl("wait", "namespace", "reporter-operator-system", "--for=delete", "--timeout=1m")
 
-	s.make("deploy")
+	s.make("deploy", "CONFIG="+s.Kustomization())
 	s.awaitInstallation()
 	s.startOperator()
 	s.kubectl("delete", "rconn/live", "--namespace=ledger", "--timeout=2m")

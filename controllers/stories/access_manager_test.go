@@ -61,6 +61,7 @@ var _ = Describe("A Reporter with an Access Manager", func() {
 		id := s.reporter.Add(reportertest.Connection{}).ID
 		rc := s.connection("ledger", id)
 		Expect(world.Create(ctx, rc)).To(Succeed())
+		Eventually(ctx, unheld(s.namespace)).Should(BeEmpty())
 		Expect(world.Delete(ctx, rc)).To(Succeed())
 		Eventually(ctx, reasonOf(rc, "DeletionBlocked")).Should(Equal("Unauthorized"))
 

@@ -54,6 +54,7 @@ func deletedNamespaces() {
 	})
 
 	It("empties itself although the operator was down when it all was created and deleted", func(ctx context.Context) {
+		needsMutation()
 		s := newStage(ctx)
 		killOperator()
 		s.credentials(ctx)

@@ -126,6 +126,7 @@ var _ = Describe("A Reporter that is down", func() {
 		s.reporter.Inject(reportertest.Fault{Times: 1, Do: reportertest.Answer(429, http.Header{"Retry-After": {"1"}}, "")})
 		killOperator()
 		endpoint := s.endpoint("default", s.server.URL)
+		endpoint.Finalizers = []string{"reporter.lerian.studio/in-use"} // which no policy puts on before Kubernetes 1.36
 		Expect(world.Create(ctx, endpoint)).To(Succeed())
 		s.populate(ctx, s.namespace, 1, nil)
 		Expect(world.Delete(ctx, endpoint)).To(Succeed())

@@ -4,6 +4,7 @@ package stories_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -138,12 +139,43 @@ func held(namespace string) func(context.Context) ([]string, error) {
 	}
 }
 
-// seen polls whether the operator has seen every connection of a namespace.
+// seen polls whether the operator has seen every connection of a namespace, and holds what their deletion needs.
 func seen(namespace string) func(context.Context) (bool, error) {
 	return func(ctx context.Context) (bool, error) {
 		var all v1alpha1.ReporterConnectionList
 		err := world.List(ctx, &all, client.InNamespace(namespace))
-		return !slices.ContainsFunc(all.Items, func(rc v1alpha1.ReporterConnection) bool { return rc.Status.ObservedIn == nil }), err
+		if err != nil || slices.ContainsFunc(all.Items, func(rc v1alpha1.ReporterConnection) bool { return rc.Status.ObservedIn == nil }) {
+			return false, err
+		}
+		free, err := unheld(namespace)(ctx)
+		return len(free) == 0, err
+	}
+}
+
+// unheld polls what the operator does not hold yet, by kind and name: there, a deletion goes past it. Where policies put finalizers on, there is
+// nothing at any time.
+func unheld(namespace string) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		if world.Mutates {
+			return nil, nil
+		}
+		var names []string
+		collect := func(item runtime.Object) error {
+			object := item.(client.Object)
+			rc, isConnection := item.(*v1alpha1.ReporterConnection)
+			retained := isConnection && rc.Spec.DeletionPolicy == "Retain"
+			if len(object.GetFinalizers()) == 0 && !retained {
+				names = append(names, fmt.Sprintf("%T %s", object, object.GetName()))
+			}
+			return nil
+		}
+		ofEndpoints := client.MatchingLabels{"reporter.lerian.studio/credentials": "true"}
+		var secrets corev1.SecretList
+		err := errors.Join(world.List(ctx, &secrets, client.InNamespace(namespace), ofEndpoints), apimeta.EachListItem(&secrets, collect))
+		for _, list := range []client.ObjectList{&v1alpha1.ReporterEndpointList{}, &v1alpha1.ReporterConnectionList{}} {
+			err = errors.Join(err, world.List(ctx, list, client.InNamespace(namespace)), apimeta.EachListItem(list, collect))
+		}
+		return names, err
 	}
 }
 

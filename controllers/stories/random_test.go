@@ -76,6 +76,7 @@ func randomHistories(rounds int) {
 			if chance(50) {
 				Eventually(ctx, seen(s.namespace)).Should(BeTrue())
 			}
+			Eventually(ctx, unheld(s.namespace)).Should(BeEmpty())
 
 			behaviours := []reportertest.Behaviour{
 				reportertest.Answer(500, nil, ""), reportertest.Answer(503, http.Header{"Retry-After": {"1"}}, ""),

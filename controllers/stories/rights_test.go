@@ -120,12 +120,14 @@ var _ = Describe("The operator's ServiceAccount", func() {
 	It("takes its own finalizer off a Secret, and no other", func(ctx context.Context) {
 		s := newStage(ctx)
 		secret := s.credentials(ctx)
-		s.kubectl(ctx, "patch", "secret", "token", "--type=json", "-p", `[{"op":"add","path":"/metadata/finalizers/0","value":"example.com/theirs"}]`)
-		s.kubectl(ctx, "delete", "secret", "token", "--wait=false")
-		Eventually(ctx, func(ctx context.Context) ([]string, error) {
+		finalizers := func(ctx context.Context) ([]string, error) {
 			err := world.Get(ctx, client.ObjectKeyFromObject(secret), secret)
 			return secret.Finalizers, err
-		}).Should(Equal([]string{"example.com/theirs"}))
+		}
+		Eventually(ctx, finalizers).Should(Equal([]string{"reporter.lerian.studio/in-use"}))
+		s.kubectl(ctx, "patch", "secret", "token", "--type=json", "-p", `[{"op":"add","path":"/metadata/finalizers/0","value":"example.com/theirs"}]`)
+		s.kubectl(ctx, "delete", "secret", "token", "--wait=false")
+		Eventually(ctx, finalizers).Should(Equal([]string{"example.com/theirs"}))
 
 		remove := []string{"patch", "secret", "token", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`}
 		Expect(s.as(ctx, theOperator, remove...)).To(MatchError(

@@ -5,6 +5,7 @@ package stories_test
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -18,27 +19,32 @@ import (
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
 )
 
+// refuse matches the API server's refusal of a field. Older ones say in between what the rule was given.
+func refuse(field, message string) OmegaMatcher {
+	return MatchError(MatchRegexp(`\b%s: Invalid value: ("object": )?%s`, regexp.QuoteMeta(field), regexp.QuoteMeta(message)))
+}
+
 var _ = Describe("The API server, of a ReporterConnection that is there,", func() {
 	const id, another = "019996b8-f3d1-7d2b-a192-6e91464d82fc", "019996b8-f3d1-7d2b-a192-6e91464d82fd"
 
-	DescribeTable("refuses a change of its description", func(ctx context.Context, patch, message string) {
+	DescribeTable("refuses a change of its description", func(ctx context.Context, patch, field, message string) {
 		s := newStage(ctx)
 		rc := s.described("ledger")
 		rc.Spec.Connection.SSL = &v1alpha1.ConnectionSSL{Mode: "require", CABundle: "PEM"}
 		Expect(world.Create(ctx, rc)).To(Succeed())
-		Expect(s.tryPatch(ctx, "ledger", patch)).To(MatchError(ContainSubstring(message)))
+		Expect(s.tryPatch(ctx, "ledger", patch)).To(refuse(field, message))
 	},
 		Entry("of the configName", `{"connection":{"configName":"other-db"}}`,
-			"spec.connection.configName: Invalid value: is immutable, as reports and jobs name the connection by it: create another ReporterConnection for another name"),
+			"spec.connection.configName", "is immutable, as reports and jobs name the connection by it: create another ReporterConnection for another name"),
 		Entry("of the productName", `{"connection":{"productName":"other"}}`,
-			"spec.connection.productName: Invalid value: is immutable, as Reporter cannot change it: create another ReporterConnection for another product"),
+			"spec.connection.productName", "is immutable, as Reporter cannot change it: create another ReporterConnection for another product"),
 		Entry("that takes ssl away", `{"connection":{"ssl":null}}`,
-			"spec.connection.ssl: Invalid value: cannot be removed, as Reporter has no way to: set its mode to disable, or to false for MYSQL"),
+			"spec.connection.ssl", "cannot be removed, as Reporter has no way to: set its mode to disable, or to false for MYSQL"),
 		Entry("to a type that does not have the mode of ssl", `{"connection":{"type":"MYSQL"}}`,
-			"spec.connection.ssl.mode: Invalid value: for MYSQL must be one of: true, false, skip-verify, preferred"),
-		Entry("that takes it away, where nothing else says which connection", `{"connection":null}`, "must have a connectionID"),
+			"spec.connection.ssl.mode", "for MYSQL must be one of: true, false, skip-verify, preferred"),
+		Entry("that takes it away, where nothing else says which connection", `{"connection":null}`, "spec", "must have a connectionID"),
 		Entry("to an id, before there is one", `{"connectionID":"`+id+`"}`,
-			"spec.connectionID: Invalid value: may not be added before the operator has created the connection: then status.connectionID has it"),
+			"spec.connectionID", "may not be added before the operator has created the connection: then status.connectionID has it"),
 	)
 
 	It("lets all else of its description change", func(ctx context.Context) {
@@ -67,12 +73,12 @@ var _ = Describe("The API server, of a ReporterConnection that is there,", func(
 		rc := s.create(ctx, s.described("ledger"))
 		has := rc.Status.ConnectionID
 		Expect(s.tryPatch(ctx, "ledger", `{"connection":null}`)).To(MatchError(ContainSubstring("must have a connectionID")))
-		Expect(s.tryPatch(ctx, "ledger", `{"connectionID":"`+another+`"}`)).To(MatchError(ContainSubstring(
-			"spec.connectionID: Invalid value: may only be added as status.connectionID has it: write " + has)))
+		Expect(s.tryPatch(ctx, "ledger", `{"connectionID":"`+another+`"}`)).To(refuse(
+			"spec.connectionID", "may only be added as status.connectionID has it: write "+has))
 		Expect(s.tryPatch(ctx, "ledger", `{"connectionID":"`+has+`"}`)).To(Succeed())
-		Expect(s.tryPatch(ctx, "ledger", `{"connectionID":null}`)).To(MatchError(ContainSubstring("spec.connectionID: Invalid value: is immutable")))
+		Expect(s.tryPatch(ctx, "ledger", `{"connectionID":null}`)).To(refuse("spec.connectionID", "is immutable"))
 		Expect(s.tryPatch(ctx, "ledger", `{"connection":null}`)).To(Succeed())
-		Expect(s.tryPatch(ctx, "ledger", `{"connectionID":null}`)).To(MatchError(ContainSubstring("spec.connectionID: Invalid value: is immutable")))
+		Expect(s.tryPatch(ctx, "ledger", `{"connectionID":null}`)).To(refuse("spec.connectionID", "is immutable"))
 	})
 
 	It("lets id and description be given up in one change for the id alone", func(ctx context.Context) {

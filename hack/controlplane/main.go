@@ -10,14 +10,16 @@
 // meant for people goes to standard error.
 //
 //   - K8S_VERSION=v1.36.1 picks another Kubernetes than the default one. The
-//     default's build module, with the checksums of all it compiles, is
-//     committed in build/; for any other version one is generated under bin/.
+//     build modules of the default and of the oldest Kubernetes that is
+//     supported, with the checksums of all they compile, are committed in
+//     build/; for any other version one is generated under bin/.
 //   - KUBEBUILDER_ASSETS=<dir> uses the binaries of that directory instead and
 //     builds nothing. The archives published for envtest have no
 //     kube-controller-manager: -with-kcm builds the one that goes with the
 //     directory's kube-apiserver into it.
 //   - K8S_VERSION=v1.38.1 controlplane -pin writes the build module of that
-//     version to build/, to be committed together with a new defaultVersion.
+//     version to build/, to be committed together with a new defaultVersion,
+//     or a new OLDEST in the Makefile.
 //
 // To have something built again, delete it from bin/controlplane/<version>.
 package main

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,16 +29,41 @@ func TestParseVersion(t *testing.T) {
 	}
 }
 
-func TestDefaultVersionIsPinned(t *testing.T) {
-	if v, err := parseVersion(string(defaultVersion)); err != nil || v != defaultVersion {
-		t.Errorf("parseVersion(defaultVersion) = %q, %v; want %q", v, err, defaultVersion)
-	}
+// What the tests run on is built from the same modules everywhere: the default, and what make test-oldest runs on.
+func TestPinned(t *testing.T) {
 	root, err := findRepository()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := etcdVersion(root.pinned(defaultVersion)); err != nil {
-		t.Errorf("the build module of %s is not usable: %v", defaultVersion, err)
+	makefile, err := os.ReadFile(root.path("Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	oldest := regexp.MustCompile(`(?m)^OLDEST = (\S+)$`).FindSubmatch(makefile)
+	if oldest == nil {
+		t.Fatal("the Makefile does not say which Kubernetes is the oldest")
+	}
+	want := []string{string(oldest[1]), string(defaultVersion)}
+	slices.Sort(want)
+	modules, err := os.ReadDir(root.path("hack", "controlplane", "build"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, module := range modules {
+		got = append(got, module.Name())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("there are build modules of %q; want %q", got, want)
+	}
+	for _, name := range got {
+		v, err := parseVersion(name)
+		if err != nil || string(v) != name {
+			t.Errorf("parseVersion(%q) = %q, %v", name, v, err)
+		}
+		if _, err := etcdVersion(root.pinned(v)); err != nil {
+			t.Errorf("the build module of %s is not usable: %v", v, err)
+		}
 	}
 }
 

@@ -18,8 +18,11 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -45,6 +48,9 @@ type World struct {
 	Dir string
 	// Kubeconfig is the path of the administrator's kubeconfig.
 	Kubeconfig string
+	// Mutates says that the API server serves MutatingAdmissionPolicies, as it does from Kubernetes 1.36 on. Where it does not, the operator
+	// puts on the finalizers that policies put on elsewhere.
+	Mutates bool
 
 	root      string
 	control   envtest.Environment
@@ -54,8 +60,8 @@ type World struct {
 	audit     auditTrail
 }
 
-// Start starts etcd and the API server from the directory KUBEBUILDER_ASSETS and applies config/default to it. Stop must be
-// called even after an error.
+// Start starts etcd and the API server from the directory KUBEBUILDER_ASSETS and applies Kustomization to it. Stop must be called
+// even after an error.
 func Start(ctx context.Context) (*World, error) {
 	w, err := StartBare(ctx)
 	if err != nil {
@@ -111,13 +117,28 @@ func (w *World) start(ctx context.Context) (err error) {
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
 	}
-	w.Client, err = client.New(w.config, client.Options{Scheme: scheme})
+	if w.Client, err = client.New(w.config, client.Options{Scheme: scheme}); err != nil {
+		return err
+	}
+	_, err = w.RESTMapper().RESTMapping(schema.GroupKind{Group: "admissionregistration.k8s.io", Kind: "MutatingAdmissionPolicy"}, "v1")
+	w.Mutates = err == nil
+	if meta.IsNoMatchError(err) {
+		return nil
+	}
 	return err
+}
+
+// Kustomization is the one, in the project's directory, of all of the operator for what the API server serves.
+func (w *World) Kustomization() string {
+	if w.Mutates {
+		return "config/default"
+	}
+	return "config/default-before-1.36"
 }
 
 // install applies what a user would, but for the Deployment: nothing here runs pods, StartOperator takes its place.
 func (w *World) install(ctx context.Context) error {
-	manifests, err := w.Kubectl(ctx, "", "kustomize", filepath.Join(w.root, "config", "default"))
+	manifests, err := w.Kubectl(ctx, "", "kustomize", filepath.Join(w.root, w.Kustomization()))
 	if err != nil {
 		return err
 	}
@@ -140,8 +161,8 @@ func (w *World) install(ctx context.Context) error {
 // Config is how to reach the API server as cluster administrator, for clients of another kind than World's own.
 func (w *World) Config() *rest.Config { return rest.CopyConfig(w.config) }
 
-// AwaitPolicies waits until the API server has taken up the admission policies, which it does a moment after they are made. Those that
-// mutate are tried out on an object that is never stored.
+// AwaitPolicies waits until the API server has taken up the admission policies, which it does a moment after they are made. They are tried
+// out in ways that change nothing.
 func (w *World) AwaitPolicies(ctx context.Context) error {
 	endpoint := &v1alpha1.ReporterEndpoint{Spec: v1alpha1.ReporterEndpointSpec{URL: "http://reporter"}}
 	connection := &v1alpha1.ReporterConnection{Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: "00000000-0000-0000-0000-000000000000"}}
@@ -150,15 +171,36 @@ func (w *World) AwaitPolicies(ctx context.Context) error {
 		object.SetName("policy-check")
 		object.SetNamespace(metav1.NamespaceDefault)
 		object.SetLabels(map[string]string{v1alpha1.CredentialsLabel: "true"})
-		var refused error // at first, as the policies do not know the schema of a new CRD yet
-		err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		err := await(ctx, func(ctx context.Context) (bool, error) {
 			tried := object.DeepCopyObject().(client.Object)
-			refused = w.Create(ctx, tried, client.DryRunAll)
-			return refused == nil && len(tried.GetFinalizers()) > 0, nil
+			err := w.Create(ctx, tried, client.DryRunAll) // refused at first, as the policies do not know the schema of a new CRD yet
+			return err == nil && len(tried.GetFinalizers()) > 0 == w.Mutates, err
 		})
 		if err != nil {
-			return fmt.Errorf("waiting for the admission policies: %T gets no finalizer: %w", object, errors.Join(err, refused))
+			return fmt.Errorf("waiting for the admission policies that put finalizers on: trying a %T: %w", object, err)
 		}
+	}
+	definition := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: "reporterconnections.reporter.lerian.studio"}}
+	definition.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
+	err := await(ctx, func(ctx context.Context) (bool, error) {
+		err := w.Delete(ctx, definition, client.DryRunAll)
+		return apierrors.IsForbidden(err), err
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for the admission policies that refuse: trying to delete %s: %w", definition.Name, err)
+	}
+	return nil
+}
+
+// await waits until what is tried turns out as it should. The error holds what it ended with last.
+func await(ctx context.Context, try func(context.Context) (bool, error)) error {
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, time.Minute, true, func(ctx context.Context) (done bool, _ error) {
+		done, last = try(ctx)
+		return done, nil
+	})
+	if err != nil {
+		return errors.Join(err, last)
 	}
 	return nil
 }

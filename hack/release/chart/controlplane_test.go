@@ -203,8 +203,13 @@ func newer(t *testing.T) *chartv2.Chart {
 
 func TestOnControlPlane(t *testing.T) {
 	c := newCluster(t, testenv.StartBare)
+	c.kubectl("create", "namespace", operatorNamespace)
+	c.kubectl("label", "namespace", operatorNamespace, "pod-security.kubernetes.io/enforce=restricted")
 	if err := c.install(""); err != nil {
 		t.Fatal(err)
+	}
+	if err := c.JudgePods(t.Context()); err != nil {
+		t.Error(err)
 	}
 	c.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=1m")
 	if err := c.AwaitPolicies(t.Context()); err != nil {
@@ -238,9 +243,12 @@ func TestOnControlPlane(t *testing.T) {
 
 	operator.Kill()
 	c.uninstall()
-	if left := c.kubectl("get", "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings,"+
-		"validatingadmissionpolicies,validatingadmissionpolicybindings,mutatingadmissionpolicies,mutatingadmissionpolicybindings",
-		"--all-namespaces", "--selector=app.kubernetes.io/name=reporter-operator", "--output=name"); left != "" {
+	kinds := "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings," +
+		"validatingadmissionpolicies,validatingadmissionpolicybindings"
+	if c.Mutates {
+		kinds += ",mutatingadmissionpolicies,mutatingadmissionpolicybindings"
+	}
+	if left := c.kubectl("get", kinds, "--all-namespaces", "--selector=app.kubernetes.io/name=reporter-operator", "--output=name"); left != "" {
 		t.Errorf("helm uninstall leaves\n%s", left)
 	}
 	c.stillWaits(d)
