@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,7 +25,6 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
@@ -53,21 +51,8 @@ func newStage(t *testing.T) *stage {
 // newBareStage is one on a control plane as it is started, without an operator at work.
 func newBareStage(t *testing.T, start func(context.Context) (*testenv.World, error)) *stage {
 	t.Helper()
-	log.SetLogger(logr.Discard())
-	world, err := start(t.Context())
-	t.Cleanup(func() {
-		if err := world.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	namespaces, err := world.StartNamespaceController(io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(namespaces.Kill)
+	world := testenv.StartFor(t, start)
+	world.StartControllersFor(t)
 	s := &stage{World: world, t: t, reporter: reportertest.New()}
 	s.kubectl("create", "namespace", "ledger")
 	return s

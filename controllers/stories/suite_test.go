@@ -46,7 +46,7 @@ var _ = BeforeSuite(func(ctx context.Context) {
 	world, err = testenv.Start(ctx)
 	DeferCleanup(world.Stop)
 	Expect(err).NotTo(HaveOccurred())
-	namespaces, err := world.StartNamespaceController(io.Discard)
+	namespaces, err := world.StartControllers(io.Discard)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(namespaces.Kill)
 	startOperator(ctx)

@@ -15,7 +15,7 @@ import (
 func (s *stage) standBy(ctx context.Context) error {
 	// Without it, whoever tries what becomes of a deleted namespace would wait for ever. The control planes that are published
 	// for tests lack it, and the rest of the playground can do without.
-	s.namespaces, _ = s.world.StartNamespaceController(io.Discard) //nolint:errcheck // see above
+	s.namespaces, _ = s.world.StartControllers(io.Discard) //nolint:errcheck // see above
 	if err := s.populate(ctx); err != nil {
 		return err
 	}

@@ -13,12 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
@@ -41,16 +39,7 @@ type place struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	log.SetLogger(logr.Discard())
-	world, err := testenv.Start(t.Context())
-	t.Cleanup(func() {
-		if err := world.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	world := testenv.StartFor(t, testenv.Start)
 	return &cluster{World: world, scraper: &scraper{t: t, targets: map[string]string{}, samples: map[string]*line{}}, replicas: map[string]*testenv.Process{}}
 }
 

@@ -13,9 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/go-logr/logr"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/internal/testenv"
 )
@@ -86,16 +84,7 @@ func checkChecksums(t *testing.T, output string, names []string) {
 
 func checkManifests(t *testing.T, output string) {
 	t.Helper()
-	log.SetLogger(logr.Discard())
-	world, err := testenv.StartBare(t.Context())
-	defer func() {
-		if err := world.Stop(); err != nil {
-			t.Error(err)
-		}
-	}()
-	if err != nil {
-		t.Fatal(err)
-	}
+	world := testenv.StartFor(t, testenv.StartBare)
 	kubectl := func(arguments ...string) string {
 		t.Helper()
 		said, err := world.Kubectl(t.Context(), "", arguments...)

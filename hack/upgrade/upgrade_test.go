@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,14 +16,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/hack/internal/play"
@@ -46,21 +43,8 @@ type cluster struct {
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	log.SetLogger(logr.Discard())
-	world, err := testenv.StartBare(t.Context())
-	t.Cleanup(func() {
-		if err := world.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	namespaces, err := world.StartNamespaceController(io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(namespaces.Kill)
+	world := testenv.StartFor(t, testenv.StartBare)
+	world.StartControllersFor(t)
 	c := &cluster{World: world, t: t, reporter: reportertest.New()}
 	c.url = reportertest.Serve(t, play.Watched(c.reporter, func(e play.Exchange) {
 		c.mu.Lock()

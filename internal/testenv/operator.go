@@ -58,14 +58,10 @@ func (w *World) StartAsOperator(ctx context.Context, log io.Writer, path string,
 	return start(log, []string{"KUBECONFIG=" + kubeconfig}, path, args...)
 }
 
-// StartNamespaceController starts kube-controller-manager with the controller that empties deleted namespaces, and the one that
-// makes the roles view, edit and admin out of their parts.
-func (w *World) StartNamespaceController(log io.Writer) (*Process, error) {
-	return w.StartControllers(log, "namespace-controller", "clusterrole-aggregation-controller")
-}
-
-// StartControllers starts kube-controller-manager with some of its controllers.
-func (w *World) StartControllers(log io.Writer, names ...string) (*Process, error) {
+// StartControllers starts kube-controller-manager with the controller that empties deleted namespaces, the one that makes the roles view, edit
+// and admin out of their parts, and more of its controllers.
+func (w *World) StartControllers(log io.Writer, more ...string) (*Process, error) {
+	names := append([]string{"namespace-controller", "clusterrole-aggregation-controller"}, more...)
 	binary := filepath.Join(os.Getenv("KUBEBUILDER_ASSETS"), "kube-controller-manager")
 	return start(log, nil, binary, "--kubeconfig="+w.Kubeconfig, "--authentication-kubeconfig="+w.Kubeconfig, "--authorization-kubeconfig="+w.Kubeconfig,
 		"--controllers="+strings.Join(names, ","), "--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=0")

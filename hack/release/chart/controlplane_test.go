@@ -5,7 +5,6 @@ package chart_test
 import (
 	"bytes"
 	"context"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-logr/logr"
 	"helm.sh/helm/v4/pkg/action"
 	chartv2 "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/kube"
@@ -22,7 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/internal/reporter/reportertest"
@@ -39,22 +36,9 @@ type cluster struct {
 
 func newCluster(t *testing.T, start func(context.Context) (*testenv.World, error)) *cluster {
 	t.Helper()
-	log.SetLogger(logr.Discard())
-	world, err := start(t.Context())
-	t.Cleanup(func() {
-		if err := world.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	world := testenv.StartFor(t, start)
 	c := &cluster{world, t}
-	namespaces, err := world.StartNamespaceController(io.Discard)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(namespaces.Kill)
+	world.StartControllersFor(t)
 	return c
 }
 
