@@ -202,15 +202,13 @@ func (s *story) kubectl(arguments ...string) string {
 	return output
 }
 
-func (s *story) sync() {
+func (s *story) sync() (different []string) {
 	s.t.Helper()
-	if _, err := s.engine.sync(s.t.Context(), s.declared.objects(s.t)); err != nil {
+	different, err := s.engine.sync(s.t.Context(), s.declared.objects(s.t))
+	if err != nil {
 		s.t.Fatal(err)
 	}
-}
-
-func (s *story) addConnection(configName string) (id string) {
-	return s.reporter.Add(reportertest.Connection{Tenant: tenant, ConfigName: configName}).ID
+	return different
 }
 
 // idOf is the id of a living connection.
@@ -281,8 +279,8 @@ func (s *story) deletionsWaitForJobs() {
 	}))
 }
 
-// isLeft waits until nothing of the application is left in a namespace that is not its own. Helm does not wait for what an upgrade prunes.
-func (s *story) isLeft(namespace string) {
+// isEmptied waits until nothing of the application is left in a namespace that is not its own. Helm does not wait for what an upgrade prunes.
+func (s *story) isEmptied(namespace string) {
 	s.t.Helper()
 	s.isNone("rconn,rep,secrets", "--namespace", namespace)
 }

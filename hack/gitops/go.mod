@@ -150,6 +150,7 @@ require (
 
 replace github.com/reporter-operator/reporter-operator => ../..
 
+// Kubernetes' own modules are those of the control plane, but for kubectl: Argo CD's engine does not compile with the next one.
 replace (
 	k8s.io/api => k8s.io/api v0.37.2
 	k8s.io/apiextensions-apiserver => k8s.io/apiextensions-apiserver v0.37.2
