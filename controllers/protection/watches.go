@@ -18,13 +18,14 @@ import (
 	"github.com/reporter-operator/reporter-operator/controllers/scope"
 )
 
-// ownEvents wakes a reconciler for its own kind: for a finalizer that is missing, and for a deletion.
+// ownEvents wakes a reconciler for its own kind: for a finalizer that is missing, for a deletion, and for a mark that becomes another.
 func ownEvents[T client.Object](gone func(T, kube.Queue)) handler.TypedFuncs[T, reconcile.Request] {
 	return handler.TypedFuncs[T, reconcile.Request]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[T], q kube.Queue) { q.Add(kube.RequestFor(e.Object)) },
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[T], q kube.Queue) {
 			isDeleting := !e.ObjectNew.GetDeletionTimestamp().IsZero()
 			if isDeleting != !e.ObjectOld.GetDeletionTimestamp().IsZero() || kube.Changed(e.ObjectOld, e.ObjectNew) ||
+				e.ObjectOld.GetLabels()[v1alpha1.CredentialsLabel] != e.ObjectNew.GetLabels()[v1alpha1.CredentialsLabel] ||
 				(!isDeleting && !controllerutil.ContainsFinalizer(e.ObjectNew, v1alpha1.InUseFinalizer)) {
 				q.Add(kube.RequestFor(e.ObjectNew))
 			}

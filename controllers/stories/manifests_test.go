@@ -4,8 +4,10 @@ package stories_test
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -38,6 +40,17 @@ var _ = Describe("The manifests", func() {
 		Eventually(ctx, func(ctx context.Context) error { return world.Create(ctx, laxer, client.DryRunAll) }).Should(MatchError(
 			ContainSubstring(`violates PodSecurity "restricted:latest": runAsNonRoot != true`)))
 		Expect(world.Create(ctx, pod, client.DryRunAll)).To(Succeed())
+	})
+
+	It("have policies put finalizers on from Kubernetes 1.36 on", func(ctx context.Context) {
+		version, err := world.Kubectl(ctx, "", "get", "--raw", "/version")
+		Expect(err).NotTo(HaveOccurred())
+		var served struct{ Major, Minor string }
+		Expect(json.Unmarshal([]byte(version), &served)).To(Succeed())
+		Expect(served.Major).To(Equal("1"))
+		minor, err := strconv.Atoi(strings.TrimSuffix(served.Minor, "+"))
+		Expect(err).NotTo(HaveOccurred())
+		Expect(world.Mutates).To(Equal(minor >= 36), "so that no story is skipped there")
 	})
 
 	It("have samples of each kind, which work as they are but for the URL", func(ctx context.Context) {

@@ -134,9 +134,7 @@ var _ = Describe("What a deletion needs", func() {
 		s.kubectl(ctx, "label", "--overwrite", "secret", "database", "reporter.lerian.studio/credentials=true")
 		Eventually(ctx, finalizers).Should(Equal([]string{"reporter.lerian.studio/in-use"}))
 		s.kubectl(ctx, "label", "--overwrite", "secret", "database", "reporter.lerian.studio/credentials=database")
-		if world.Mutates {
-			Expect(finalizers(ctx)).To(BeEmpty(), "at once, and not only when it is deleted")
-		}
+		Eventually(ctx, finalizers).Should(BeEmpty())
 		s.kubectl(ctx, "delete", "secret", "database", "--timeout=30s")
 		s.deleteConnections(ctx, "ledger")
 		s.expectGone(ctx, "ledger")
