@@ -16,7 +16,7 @@ import (
 func (s *stage) withAccessManager(ctx context.Context, secret string) (*reportertest.AccessManager, *v1alpha1.ReporterEndpoint) {
 	GinkgoHelper()
 	manager := reportertest.NewAccessManager(s.reporter)
-	server := reportertest.Serve(GinkgoT(), manager)
+	server := serve(manager)
 	s.kubectl(ctx, "create", "secret", "generic", "m2m", "--from-literal=clientId=operator", "--from-literal=clientSecret="+secret)
 	s.kubectl(ctx, "label", "secret", "m2m", "reporter.lerian.studio/credentials=true")
 	endpoint := s.endpoint("default", s.server.URL)

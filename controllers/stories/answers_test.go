@@ -51,7 +51,7 @@ var _ = Describe("A deletion", func() {
 			h := held{row: row, reporter: reportertest.New(), rc: s.connection(fmt.Sprintf("ledger-%d", i), "")}
 			h.rc.Spec.EndpointRef.Name = fmt.Sprintf("reporter-%d", i)
 			h.rc.Spec.ConnectionID = h.reporter.Add(reportertest.Connection{ConfigName: "ledger-db"}).ID
-			Expect(world.Create(ctx, s.endpoint(h.rc.Spec.EndpointRef.Name, reportertest.Serve(GinkgoT(), h.reporter).URL))).To(Succeed())
+			Expect(world.Create(ctx, s.endpoint(h.rc.Spec.EndpointRef.Name, serve(h.reporter).URL))).To(Succeed())
 			Expect(world.Create(ctx, h.rc)).To(Succeed())
 			h.mend = h.reporter.Inject(reportertest.Fault{Method: http.MethodDelete, Do: h.fault})
 			all = append(all, h)

@@ -24,7 +24,7 @@ var _ = Describe("A described connection whose endpoint leads elsewhere", func()
 	It("is kept where it moves with its Reporter, with an event", func(ctx context.Context) {
 		s := newStage(ctx).withDatabase(ctx)
 		rc := s.create(ctx, s.described("ledger"))
-		moved := reportertest.Serve(GinkgoT(), s.reporter)
+		moved := serve(s.reporter)
 		lead(ctx, s, moved)
 		Eventually(ctx, eventsAbout(rc)).Should(ContainElement(And(HaveField("Reason", "Moved"), HaveField("Note",
 			"connection "+rc.Status.ConnectionID+" was seen at "+s.server.URL+" before, and is shown at "+moved.URL+" now"))))

@@ -31,12 +31,25 @@ type stage struct {
 	server    *reportertest.Server
 }
 
+// served are closed when the suite ends, and not with their stories: whatever listened at the same port later on, the operator would take for what
+// the resources of the ended story lead to.
+var served []*reportertest.Server
+
+// serve serves a handler at a port of its own.
+func serve(handler http.Handler) *reportertest.Server {
+	GinkgoHelper()
+	server, err := reportertest.Start(handler, "127.0.0.1:0")
+	Expect(err).NotTo(HaveOccurred())
+	served = append(served, server)
+	return server
+}
+
 func newStage(ctx context.Context) *stage {
 	GinkgoHelper()
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "story-"}}
 	Expect(world.Create(ctx, namespace)).To(Succeed())
 	s := &stage{namespace: namespace.Name, reporter: reportertest.New()}
-	s.server = reportertest.Serve(GinkgoT(), s.reporter)
+	s.server = serve(s.reporter)
 	if namespaced {
 		s.watch(ctx)
 	}
@@ -314,6 +327,9 @@ func expectEmptied(ctx context.Context, namespace string) {
 var _ = AfterSuite(func(ctx context.Context) {
 	for _, namespace := range vanishing {
 		Eventually(ctx, namespaceGone(namespace)).Should(BeTrue(), namespace)
+	}
+	for _, server := range served {
+		server.Close()
 	}
 })
 
