@@ -317,7 +317,7 @@ func TestGoneFirstOnControlPlane(t *testing.T) {
 // deploy installs what `make deploy` does, with kubectl alone.
 func (s *stage) deploy() {
 	s.t.Helper()
-	s.kubectl("apply", "-k", "../../config/default")
+	s.kubectl("apply", "-k", "../../"+s.Kustomization())
 	s.awaitInstallation()
 }
 
