@@ -5,7 +5,7 @@ package config
 
 import "embed"
 
-// Files are the definitions of the kinds, the admission policies and the operator's role, before kustomize gives them their names.
+// Files are the definitions of the kinds, the admission policies, the roles and what runs, before kustomize gives them their names.
 //
-//go:embed crd/bases admission/validating.yaml admission/mutating.yaml rbac/role.yaml
+//go:embed crd/bases admission/*.yaml rbac/*.yaml manager/*.yaml
 var Files embed.FS

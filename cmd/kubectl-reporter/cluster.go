@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
-	"strings"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -26,6 +26,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
+	"github.com/reporter-operator/reporter-operator/config"
 )
 
 const (
@@ -45,11 +46,11 @@ type cluster struct {
 }
 
 func (c *cluster) connect(flags *genericclioptions.ConfigFlags) error {
-	config, err := flags.ToRESTConfig()
+	connection, err := flags.ToRESTConfig()
 	if err != nil {
 		return err
 	}
-	config.QPS = -1 // the API server has its own ways to be fair
+	connection.QPS = -1 // the API server has its own ways to be fair
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), apiextensionsv1.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
@@ -57,7 +58,7 @@ func (c *cluster) connect(flags *genericclioptions.ConfigFlags) error {
 	if c.namespace, _, err = flags.ToRawKubeConfigLoader().Namespace(); err != nil {
 		return err
 	}
-	c.Client, err = client.New(config, client.Options{Scheme: scheme})
+	c.Client, err = client.New(connection, client.Options{Scheme: scheme})
 	return err
 }
 
@@ -94,7 +95,7 @@ func (c *cluster) heldSecrets(ctx context.Context) ([]client.Object, error) {
 	return held, nil
 }
 
-// heldBindings are the RoleBindings that an operator holds which works in some namespaces alone.
+// heldBindings are the RoleBindings that this operator holds, where it works in some namespaces alone. Those of another one give another role.
 func (c *cluster) heldBindings(ctx context.Context) ([]client.Object, error) {
 	var bindings rbacv1.RoleBindingList
 	if err := c.List(ctx, &bindings, client.MatchingFields{"metadata.name": roleBindingName}); err != nil {
@@ -102,8 +103,8 @@ func (c *cluster) heldBindings(ctx context.Context) ([]client.Object, error) {
 	}
 	var held []client.Object
 	for i := range bindings.Items {
-		if slices.Contains(bindings.Items[i].Finalizers, v1alpha1.InUseFinalizer) {
-			held = append(held, &bindings.Items[i])
+		if binding := &bindings.Items[i]; isHeld(binding) && binding.RoleRef.Name == c.operator.Name+"-manager-role" {
+			held = append(held, binding)
 		}
 	}
 	return held, nil
@@ -142,8 +143,40 @@ func policyLists() []client.ObjectList {
 	}
 }
 
-// ours are the objects of the given lists that belong to the operator: by their label, and by their name where they belong to no namespace.
+// pods are those of the operator.
+func (c *cluster) pods(ctx context.Context) ([]client.Object, error) {
+	var pods corev1.PodList
+	err := c.List(ctx, &pods, client.InNamespace(c.operator.Namespace), runs)
+	left := make([]client.Object, 0, len(pods.Items))
+	for i := range pods.Items {
+		left = append(left, &pods.Items[i])
+	}
+	return left, err
+}
+
+// runs are the labels of what runs the operator.
+var runs = client.MatchingLabels{"app.kubernetes.io/name": "reporter-operator", "control-plane": "controller-manager"}
+
+// others are the Deployments of other installations in the same cluster.
+func (c *cluster) others(ctx context.Context) ([]client.Object, error) {
+	var deployments appsv1.DeploymentList
+	err := c.List(ctx, &deployments, runs)
+	var others []client.Object
+	for i := range deployments.Items {
+		if d := &deployments.Items[i]; d.Namespace != c.operator.Namespace || d.Name != c.operator.Name+"-controller-manager" {
+			others = append(others, d)
+		}
+	}
+	return others, err
+}
+
+// ours are the objects of the given lists that belong to the operator: by their label, and by their names, as another installation may have names
+// that begin like those of this one.
 func (c *cluster) ours(ctx context.Context, lists []client.ObjectList) ([]client.Object, error) {
+	names, err := c.names()
+	if err != nil {
+		return nil, err
+	}
 	var found []client.Object
 	for _, list := range lists {
 		err := c.List(ctx, list, client.MatchingLabels{"app.kubernetes.io/name": "reporter-operator"})
@@ -155,7 +188,7 @@ func (c *cluster) ours(ctx context.Context, lists []client.ObjectList) ([]client
 		}
 		err = meta.EachListItem(list, func(item runtime.Object) error {
 			object := item.(client.Object)
-			if in := object.GetNamespace(); in == c.operator.Namespace || in == "" && strings.HasPrefix(object.GetName(), c.operator.Name+"-") {
+			if in := object.GetNamespace(); (in == c.operator.Namespace || in == "") && names[object.GetName()] {
 				found = append(found, object)
 			}
 			return nil
@@ -165,6 +198,27 @@ func (c *cluster) ours(ctx context.Context, lists []client.ObjectList) ([]client
 		}
 	}
 	return found, nil
+}
+
+// names are those of the operator's objects.
+func (c *cluster) names() (map[string]bool, error) {
+	names := map[string]bool{c.operator.Name: true, c.operator.Name + "-dashboard": true}
+	for _, pattern := range []string{"admission/*.yaml", "rbac/*.yaml", "manager/*.yaml"} {
+		files, err := fs.Glob(config.Files, pattern)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			objects, err := c.shipped(file)
+			if err != nil {
+				return nil, err
+			}
+			for _, object := range objects {
+				names[object.GetName()] = true
+			}
+		}
+	}
+	return names, nil
 }
 
 // named is how people call an object.

@@ -137,6 +137,14 @@ func (b *buffer) String() string {
 	return b.text.String()
 }
 
+// eventually waits until something holds.
+func (s *stage) eventually(what string, holds func() bool) {
+	s.t.Helper()
+	if err := wait.PollUntilContextTimeout(s.t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) { return holds(), nil }); err != nil {
+		s.t.Fatalf("waiting until %s: %v", what, err)
+	}
+}
+
 // run runs `kubectl reporter`. The error is what it would end with.
 func (s *stage) run(output io.Writer, arguments ...string) error {
 	command := newCommand(genericiooptions.IOStreams{In: strings.NewReader(""), Out: output, ErrOut: output})
@@ -184,7 +192,7 @@ func (s *stage) isAlive(id string, want bool) {
 func (s *stage) isUninstalled() {
 	s.t.Helper()
 	kinds := "deployments,services,serviceaccounts,roles,rolebindings,poddisruptionbudgets,clusterroles,clusterrolebindings," +
-		"validatingadmissionpolicies,validatingadmissionpolicybindings,crds"
+		"networkpolicies,configmaps,validatingadmissionpolicies,validatingadmissionpolicybindings,crds"
 	if s.Mutates {
 		kinds += ",mutatingadmissionpolicies,mutatingadmissionpolicybindings"
 	}
@@ -202,6 +210,10 @@ func TestUninstallOnControlPlane(t *testing.T) {
 	s := newStage(t)
 	live := s.connection("live")
 	blocked, endJob := s.blockedConnection("blocked")
+	staging := s.secondInstallation()
+	s.refuses("there is no operator in namespace reporter-operator-system, but elsewhere", "uninstall", "--keep-connections")
+	s.kubectl("delete", "namespace", staging, "--timeout=1m")
+	s.kubectl("delete", "clusterrole", "reporter-operator-staging-manager-role")
 	s.refuses("nobody has deleted these:\n  ReporterConnection ledger/live\nDelete them", "uninstall")
 	s.kubectl("get", "rconn/live", "rep/default", "--namespace=ledger")
 
@@ -210,12 +222,9 @@ func TestUninstallOnControlPlane(t *testing.T) {
 	var output buffer
 	ended := make(chan error, 1)
 	go func() { ended <- s.run(&output, "uninstall") }()
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, time.Minute, true, func(context.Context) (bool, error) {
-		return strings.Contains(output.String(), "Waiting for deletions:\n  ReporterConnection ledger/blocked (JobInProgress since "), nil
+	s.eventually("it says what it waits for", func() bool {
+		return strings.Contains(output.String(), "Waiting for deletions:\n  ReporterConnection ledger/blocked (JobInProgress since ")
 	})
-	if err != nil {
-		t.Fatalf("it says\n%s", output.String())
-	}
 	s.isAlive(blocked, true)
 	endJob()
 	if err := <-ended; err != nil {
@@ -226,7 +235,7 @@ func TestUninstallOnControlPlane(t *testing.T) {
 	s.isAlive(blocked, false)
 }
 
-// The command dies at each of its requests to change something: one time before that is carried out, and the other time after it.
+// The command dies at each of its requests to change something: one time after that is carried out, and the other time before the next one is.
 func TestInterruptedUninstallOnControlPlane(t *testing.T) {
 	s := newBareStage(t, testenv.StartBare)
 	s.deploy()
@@ -235,15 +244,15 @@ func TestInterruptedUninstallOnControlPlane(t *testing.T) {
 	live, protected := s.connection("live"), s.connection("protected")
 	s.kubectl("patch", "rconn/protected", "--namespace=ledger", "--type=merge", `--patch={"spec":{"deletionProtection":true}}`)
 	died := errors.New("it died")
-	var asked int
+	var runs, asked int
 	dying := func(act func() error) error {
-		switch asked++; asked {
-		case 1:
-			return act()
-		case 2:
+		switch asked++; {
+		case asked > 1:
+			return died
+		case runs%2 == 0:
 			return errors.Join(act(), died)
 		}
-		return died
+		return act()
 	}
 	u := uninstall{keepConnections: true, cluster: &cluster{operator: types.NamespacedName{Namespace: "reporter-operator-system", Name: "reporter-operator"},
 		IOStreams: genericiooptions.NewTestIOStreamsDiscard()}}
@@ -260,7 +269,11 @@ func TestInterruptedUninstallOnControlPlane(t *testing.T) {
 			return dying(func() error { return c.Delete(ctx, object, options...) })
 		},
 	})
-	runs := 1
+	staging := s.secondInstallation()
+	if err := u.run(t.Context()); err == nil || !strings.Contains(err.Error(), "the kinds are those of other installations, too") || asked > 0 {
+		t.Fatalf("beside another installation: %v", err)
+	}
+	s.kubectl("delete", "namespace", staging, "--timeout=1m")
 	for err := u.run(t.Context()); err != nil; err = u.run(t.Context()) {
 		if !errors.Is(err, died) {
 			t.Fatalf("run %d: %v", runs, err)
@@ -268,11 +281,23 @@ func TestInterruptedUninstallOnControlPlane(t *testing.T) {
 		runs, asked = runs+1, 0
 	}
 	if runs < 10 {
-		t.Errorf("it has died %d times alone", runs-1)
+		t.Errorf("it has died %d times alone", runs)
 	}
+	s.kubectl("delete", "clusterrole", "reporter-operator-staging-manager-role") // which is not ours
 	s.isUninstalled()
 	s.isAlive(live, true)
 	s.isAlive(protected, true)
+}
+
+// secondInstallation is another one in the same cluster, whose names begin like those of the first one. It returns its namespace.
+func (s *stage) secondInstallation() string {
+	s.t.Helper()
+	s.kubectl("create", "namespace", "staging")
+	s.kubectl("create", "deployment", "--namespace=staging", "reporter-operator-staging-controller-manager", "--image=operator")
+	s.kubectl("label", "deployment", "--namespace=staging", "--all", "app.kubernetes.io/name=reporter-operator", "control-plane=controller-manager")
+	s.kubectl("create", "clusterrole", "reporter-operator-staging-manager-role", "--verb=get", "--resource=secrets")
+	s.kubectl("label", "clusterrole", "reporter-operator-staging-manager-role", "app.kubernetes.io/name=reporter-operator")
+	return "staging"
 }
 
 // The operator goes first, with its namespace, and then the kinds. Whoever installs it again finds all as it was left.
@@ -326,7 +351,20 @@ func TestKeepConnectionsOnControlPlane(t *testing.T) {
 	id := s.connection("protected")
 	s.kubectl("patch", "rconn/protected", "--namespace=ledger", "--type=merge", `--patch={"spec":{"deletionProtection":true}}`)
 	blocked, _ := s.blockedConnection("blocked")
-	has(t, s.says("uninstall", "--keep-connections"), "ReporterConnection ledger/protected goes; connection "+id+" stays in Reporter.",
+	s.operator.Kill()
+	var output buffer
+	ended := make(chan error, 1)
+	go func() { ended <- s.run(&output, "uninstall", "--keep-connections") }()
+	s.eventually("it waits", func() bool { return strings.Contains(output.String(), "Waiting for deletions:") })
+	s.kubectl("patch", "rconn/protected", "--namespace=ledger", "--type=merge", `--patch={"spec":{"deletionPolicy":"Delete"}}`)
+	s.eventually("the policy is set again", func() bool {
+		return s.kubectl("get", "rconn/protected", "--namespace=ledger", "--output=jsonpath={.spec.deletionPolicy}") == "Retain"
+	})
+	s.startOperator()
+	if err := <-ended; err != nil {
+		t.Fatalf("%v\n%s", err, output.String())
+	}
+	has(t, output.String(), "ReporterConnection ledger/protected goes; connection "+id+" stays in Reporter.",
 		"ReporterConnection ledger/blocked goes; connection "+blocked+" stays in Reporter, unless the deletion that was under way has just taken place.",
 		"Releasing Secrets:\n  Secret ledger/token")
 	s.isUninstalled()
@@ -350,8 +388,8 @@ func TestDeleteRetainedOnControlPlane(t *testing.T) {
 			return err
 		},
 	})}}
-	if err := u.deleteRetained(t.Context(), rc); err != nil || !contested {
-		t.Fatal(contested, err)
+	if gone, err := u.deleteRetained(t.Context(), rc); gone || err != nil || !contested {
+		t.Fatal(gone, contested, err)
 	}
 	if policy := s.kubectl("get", "rconn/contested", "--namespace=ledger", "--output=jsonpath={.metadata.deletionTimestamp} {.spec.deletionPolicy}"); !strings.HasSuffix(policy, "Z Retain") {
 		t.Errorf("it is deleted at, and with the policy, %q", policy)
@@ -385,7 +423,7 @@ func TestOperatorIsGoneOnControlPlane(t *testing.T) {
 		"kubectl reporter uninstall --keep-connections --operator-is-gone")
 	s.refuses("--operator-is-gone needs --keep-connections", "uninstall", "--operator-is-gone")
 	s.kubectl("delete", "rconn/live", "--namespace=ledger", "--wait=false")
-	has(t, s.refuses("not done within 1s", "uninstall", "--timeout=1s"), "The operator is not in namespace reporter-operator-system.")
+	has(t, s.refuses("not done within 1s", "uninstall", "--timeout=1s"), "No replica of the operator leads in namespace reporter-operator-system.")
 
 	lease := s.lead()
 	s.refuses("the operator is not gone: pod-1 works as its leader", "uninstall", "--operator-is-gone", "--keep-connections")
@@ -393,6 +431,10 @@ func TestOperatorIsGoneOnControlPlane(t *testing.T) {
 	if err := s.Update(t.Context(), lease); err != nil {
 		t.Fatal(err)
 	}
+	s.kubectl("apply", "-k", "../../config/watched-namespace", "--namespace=ledger")
+	s.says("uninstall", "--operator-only", "--operator-is-gone")
+	s.kubectl("wait", "rolebinding/reporter-operator", "--namespace=ledger", "--for=delete", "--timeout=1m")
+	s.kubectl("get", "rconn/live", "rconn/blocked", "rep/default", "--namespace=ledger")
 	s.says("uninstall", "--operator-is-gone", "--keep-connections")
 	s.isUninstalled()
 	s.isAlive(live, true)
@@ -416,11 +458,12 @@ func TestMakeOnControlPlane(t *testing.T) {
 		has(t, output, "the operator works in namespace ledger, which --watch-namespaces leaves out")
 	}
 
-	has(t, s.make("undeploy"), "Waiting for RoleBindings", "Deleting Deployment reporter-operator-system/reporter-operator-controller-manager.")
+	s.kubectl("create", "configmap", "somebodys", "--namespace=reporter-operator-system")
+	has(t, s.make("undeploy"), "Waiting for RoleBindings", "Namespace reporter-operator-system stays, as it has these:\n  ConfigMap reporter-operator-system/somebodys", "Deleting Deployment reporter-operator-system/reporter-operator-controller-manager.")
 	s.operator.Kill()
 	s.kubectl("get", "rconn/live", "rep/default", "--namespace=ledger")
 	s.isAlive(id, true)
-	s.kubectl("wait", "namespace", "reporter-operator-system", "--for=delete", "--timeout=1m")
+	s.kubectl("delete", "configmap", "somebodys", "--namespace=reporter-operator-system")
 
 	s.make("deploy", "CONFIG="+s.Kustomization())
 	s.awaitInstallation()
@@ -470,13 +513,15 @@ func TestStatusAndDoctorOnControlPlane(t *testing.T) {
 
 	has(t, s.refuses("things are wrong", "doctor"), "WRONG  the operator: there is no Deployment reporter-operator-controller-manager in namespace reporter-operator-system")
 	s.kubectl("create", "deployment", "--namespace=reporter-operator-system", "reporter-operator-controller-manager", "--image=operator")
-	s.kubectl("label", "deployment", "--namespace=reporter-operator-system", "reporter-operator-controller-manager", "app.kubernetes.io/managed-by=Helm")
+	s.kubectl("label", "deployment", "--namespace=reporter-operator-system", "reporter-operator-controller-manager", "app.kubernetes.io/managed-by=Helm",
+		"app.kubernetes.io/name=reporter-operator", "control-plane=controller-manager")
 	s.kubectl("annotate", "deployment", "--namespace=reporter-operator-system", "reporter-operator-controller-manager", "meta.helm.sh/release-name=ours")
 	lease := s.lead()
 	if said := s.says("doctor"); strings.Count(said, "ok     ") != 7 || strings.Count(said, "\n") != 7 {
 		t.Errorf("where all is well, it says\n%s", said)
 	}
 	s.breakInstallation()
+	has(t, s.says("preflight", "--watch-namespaces=billing"), " is held, and --watch-namespaces leaves its namespace out: nobody will release it.")
 	has(t, s.refuses("6 things are wrong", "doctor"),
 		"the definitions of the kinds: CustomResourceDefinition reporterendpoints.reporter.lerian.studio is of another version",
 		"the admission policies: ValidatingAdmissionPolicy reporter-operator-deletion-protection is missing",

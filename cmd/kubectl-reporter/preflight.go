@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -35,26 +36,54 @@ func (c *cluster) preflight(ctx context.Context, namespaces []string) error {
 	}
 	for _, binding := range bindings {
 		if !slices.Contains(namespaces, binding.GetNamespace()) {
-			return fmt.Errorf("the operator works in namespace %[1]s, which --watch-namespaces leaves out. Have it release that one first:\n"+
-				"kubectl delete rolebinding --namespace %[1]s %[2]s", binding.GetNamespace(), roleBindingName)
+			return fmt.Errorf("the operator works in namespace %[1]s, which --watch-namespaces leaves out. Have it release that one first, while it runs:\n"+
+				"kubectl delete rolebinding --namespace %[1]s %[2]s\n"+
+				"If it is gone: kubectl reporter uninstall --operator-only --operator-is-gone", binding.GetNamespace(), roleBindingName)
 		}
 	}
-	everywhere := &rbacv1.ClusterRoleBinding{}
-	err = c.Get(ctx, types.NamespacedName{Name: c.operator.Name + "-manager-rolebinding"}, everywhere)
-	if err != nil || len(namespaces) == 0 {
-		return client.IgnoreNotFound(err)
+	if len(namespaces) == 0 {
+		return nil
 	}
 	held, err := c.held(ctx)
 	if err != nil {
 		return err
 	}
-	for _, object := range held {
-		if !slices.Contains(namespaces, object.GetNamespace()) {
-			return fmt.Errorf("the operator works in all namespaces so far, and holds %s, whose namespace --watch-namespaces leaves out: nobody would ever release it.\n"+
-				"Add the namespace, or delete these first: kubectl get rconn,rep,secret --namespace %s", c.named(object), object.GetNamespace())
+	elsewhere, err := c.namespacesOfOthers(ctx)
+	if err != nil {
+		return err
+	}
+	held = slices.DeleteFunc(held, func(object client.Object) bool {
+		return slices.Contains(namespaces, object.GetNamespace()) || slices.Contains(elsewhere, object.GetNamespace())
+	})
+	if len(held) == 0 {
+		return nil
+	}
+	const way = "Add its namespace, or delete what is held there while the operator works there: kubectl get rconn,rep,secret --namespace %s"
+	err = c.Get(ctx, types.NamespacedName{Name: c.operator.Name + "-manager-rolebinding"}, &rbacv1.ClusterRoleBinding{})
+	switch {
+	case err == nil:
+		return fmt.Errorf("the operator works in all namespaces so far, and holds %s, whose namespace --watch-namespaces leaves out: nobody would ever release it.\n"+way,
+			c.named(held[0]), held[0].GetNamespace())
+	case apierrors.IsNotFound(err): // whoever may create a resource somewhere must not keep the operator from being installed
+		c.say("%s is held, and --watch-namespaces leaves its namespace out: nobody will release it.\n"+way, c.named(held[0]), held[0].GetNamespace())
+		return nil
+	}
+	return err
+}
+
+// namespacesOfOthers are those in which an operator of another installation works.
+func (c *cluster) namespacesOfOthers(ctx context.Context) ([]string, error) {
+	var bindings rbacv1.RoleBindingList
+	if err := c.List(ctx, &bindings, client.MatchingFields{"metadata.name": roleBindingName}); err != nil {
+		return nil, fmt.Errorf("listing RoleBindings: %w", err)
+	}
+	var namespaces []string
+	for _, binding := range bindings.Items {
+		if binding.RoleRef.Name != c.operator.Name+"-manager-role" {
+			namespaces = append(namespaces, binding.Namespace)
 		}
 	}
-	return nil
+	return namespaces, nil
 }
 
 // held are all objects with a finalizer of the operator's, but for RoleBindings.
