@@ -308,7 +308,7 @@ func TestGoneFirstOnControlPlane(t *testing.T) {
 	s.operator.Kill()
 	s.kubectl("delete", "namespace", "reporter-operator-system", "--timeout=2m")
 	s.kubectl("delete", "rconn/live", "--namespace=ledger", "--wait=false")
-	has(t, s.refuses("things are wrong", "doctor"), "there is no Deployment", "ReporterConnection ledger/live is deleted, and held by an operator that does not work")
+	has(t, s.refuses("things are wrong", "doctor"), "there is no Deployment", "ReporterConnection ledger/live is held by an operator that does not work, and is deleted", "Secret ledger/token is held by an operator that does not work\n")
 	s.isAlive(live, true)
 
 	s.deploy()
@@ -419,7 +419,7 @@ func TestOperatorIsGoneOnControlPlane(t *testing.T) {
 	live := s.connection("live")
 	blocked, _ := s.blockedConnection("blocked")
 	s.operator.Kill()
-	has(t, s.refuses("things are wrong", "doctor"), "WRONG  what is held: ReporterConnection ledger/blocked is deleted, and held by an operator that does not work",
+	has(t, s.refuses("things are wrong", "doctor"), "ReporterConnection ledger/blocked is held by an operator that does not work, and is deleted",
 		"kubectl reporter uninstall --keep-connections --operator-is-gone")
 	s.refuses("--operator-is-gone needs --keep-connections", "uninstall", "--operator-is-gone")
 	s.kubectl("delete", "rconn/live", "--namespace=ledger", "--wait=false")
@@ -522,13 +522,14 @@ func TestStatusAndDoctorOnControlPlane(t *testing.T) {
 	}
 	s.breakInstallation()
 	has(t, s.says("preflight", "--watch-namespaces=billing"), " is held, and --watch-namespaces leaves its namespace out: nobody will release it.")
-	has(t, s.refuses("6 things are wrong", "doctor"),
+	has(t, s.refuses("7 things are wrong", "doctor"),
 		"the definitions of the kinds: CustomResourceDefinition reporterendpoints.reporter.lerian.studio is of another version",
 		"the admission policies: ValidatingAdmissionPolicy reporter-operator-deletion-protection is missing",
 		"the operator's rights: in the cluster, it may not get namespaces",
 		"kubectl label --overwrite secret --namespace ledger token reporter.lerian.studio/credentials=true",
 		"ReporterConnection ledger/described needs Secret ledger-db, which does not exist\n       Create it, labelled reporter.lerian.studio/credentials=database.",
-		"ReporterEndpoint ledger/unused is used by nobody")
+		"ReporterEndpoint ledger/unused is used by nobody",
+		"in namespace ledger, where no operator works, objects are held: ")
 
 	if err := s.Delete(t.Context(), lease); err != nil {
 		t.Fatal(err)

@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -317,10 +319,10 @@ func (c *cluster) examineUse(ctx context.Context) ([]finding, error) {
 	return findings, nil
 }
 
-// examineHeld looks for what an operator holds that is not there to release it.
+// examineHeld looks for what is held where no operator is at work that would release it.
 func (c *cluster) examineHeld(ctx context.Context) ([]finding, error) {
 	who, at, err := c.leader(ctx)
-	if err != nil || leads(who, at) {
+	if err != nil {
 		return nil, err
 	}
 	held, err := c.held(ctx)
@@ -328,12 +330,54 @@ func (c *cluster) examineHeld(ctx context.Context) ([]finding, error) {
 	if err := errors.Join(err, more); err != nil {
 		return nil, err
 	}
+	if leads(who, at) {
+		return c.examineHeldElsewhere(ctx, held, bindings)
+	}
+	deployment, err := c.deployment(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var findings []finding
 	for _, object := range append(held, bindings...) {
-		if !object.GetDeletionTimestamp().IsZero() {
-			findings = append(findings, finding{c.named(object) + " is deleted, and held by an operator that does not work",
+		if deployment == nil || !object.GetDeletionTimestamp().IsZero() {
+			findings = append(findings, finding{c.named(object) + " is held by an operator that does not work" + deleted(object),
 				"Install the operator again, and it goes on. Or have all go and keep the connections in Reporter:\nkubectl reporter uninstall --keep-connections --operator-is-gone"})
 		}
+	}
+	return findings, nil
+}
+
+// deleted says that an object is, if so.
+func deleted(object client.Object) string {
+	if object.GetDeletionTimestamp().IsZero() {
+		return ""
+	}
+	return ", and is deleted"
+}
+
+// examineHeldElsewhere looks for namespaces in which something is held, by a policy or from before, and an operator that leads does not work.
+func (c *cluster) examineHeldElsewhere(ctx context.Context, held, bindings []client.Object) ([]finding, error) {
+	err := c.Get(ctx, types.NamespacedName{Name: c.operator.Name + "-manager-rolebinding"}, &rbacv1.ClusterRoleBinding{})
+	if !apierrors.IsNotFound(err) {
+		return nil, err // it works everywhere
+	}
+	works, err := c.namespacesOfOthers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, binding := range bindings {
+		works = append(works, binding.GetNamespace())
+	}
+	counts := map[string]int{}
+	for _, object := range held {
+		if !slices.Contains(works, object.GetNamespace()) {
+			counts[object.GetNamespace()]++
+		}
+	}
+	var findings []finding
+	for _, namespace := range slices.Sorted(maps.Keys(counts)) {
+		findings = append(findings, finding{fmt.Sprintf("in namespace %s, where no operator works, objects are held: %d", namespace, counts[namespace]),
+			"Have the operator work there: its --watch-namespaces, and the RoleBinding of config/watched-namespace."})
 	}
 	return findings, nil
 }

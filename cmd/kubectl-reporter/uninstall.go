@@ -450,15 +450,11 @@ func (u *uninstall) removeDefinitions(ctx context.Context) error {
 	if err := u.refuseNew(ctx); err != nil {
 		return err
 	}
-	var definitions apiextensionsv1.CustomResourceDefinitionList
-	if err := u.List(ctx, &definitions); err != nil {
+	definitions, err := u.definitions(ctx)
+	if err != nil {
 		return err
 	}
-	for i := range definitions.Items {
-		definition := &definitions.Items[i]
-		if definition.Spec.Group != v1alpha1.GroupVersion.Group {
-			continue
-		}
+	for _, definition := range definitions {
 		u.say("Deleting %s.", u.named(definition))
 		err := u.Delete(ctx, definition)
 		if apierrors.IsForbidden(err) { // by a policy that was there a moment ago, without this label
@@ -471,5 +467,18 @@ func (u *uninstall) removeDefinitions(ctx context.Context) error {
 			return fmt.Errorf("deleting %s: %w", u.named(definition), err)
 		}
 	}
-	return nil
+	return u.await(ctx, "Waiting for the kinds to go", u.definitions)
+}
+
+// definitions are those of the operator's kinds.
+func (u *uninstall) definitions(ctx context.Context) ([]client.Object, error) {
+	var all apiextensionsv1.CustomResourceDefinitionList
+	err := u.List(ctx, &all)
+	var ours []client.Object
+	for i := range all.Items {
+		if all.Items[i].Spec.Group == v1alpha1.GroupVersion.Group {
+			ours = append(ours, &all.Items[i])
+		}
+	}
+	return ours, err
 }

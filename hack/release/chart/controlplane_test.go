@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -241,6 +242,19 @@ func TestOnControlPlane(t *testing.T) {
 	}
 	c.startOperator()
 	c.ends(d)
+
+	plugin := exec.CommandContext(t.Context(), "go", "-C", "../../../cmd/kubectl-reporter", "run", ".", "uninstall", "--keep-connections", "--kubeconfig="+c.Kubeconfig)
+	output, err := plugin.CombinedOutput()
+	if err != nil || !strings.Contains(string(output), "helm uninstall --namespace reporter-operator-system reporter-operator") {
+		t.Fatalf("kubectl reporter uninstall: %v\n%s", err, output)
+	}
+	c.uninstall()
+	if left := c.kubectl("get", kinds+",crds", "--all-namespaces", "--selector=app.kubernetes.io/name=reporter-operator", "--output=name"); left != "" {
+		t.Errorf("both leave\n%s", left)
+	}
+	if definitions := c.kubectl("get", "crds", "--output=name"); definitions != "" {
+		t.Errorf("both leave %s", definitions)
+	}
 }
 
 func TestNamespacesOnControlPlane(t *testing.T) {
@@ -271,7 +285,7 @@ func TestNamespacesOnControlPlane(t *testing.T) {
 	operator = c.startOperator("--watch-namespaces=billing,ledger")
 	c.stillWaits(d)
 	refused("watchNamespaces: [ledger]", "works in namespace billing, which watchNamespaces leaves out")
-	refused("", "which watchNamespaces leaves out. Have it release that one first: kubectl delete rolebinding --namespace")
+	refused("", "which watchNamespaces leaves out. Have it release that one first, while it runs: kubectl delete rolebinding --namespace")
 
 	operator.Kill()
 	c.uninstall()
