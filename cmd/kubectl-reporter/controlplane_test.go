@@ -375,7 +375,7 @@ func TestKeepConnectionsOnControlPlane(t *testing.T) {
 // Somebody sets the policy back between the two requests with which a resource is deleted.
 func TestDeleteRetainedOnControlPlane(t *testing.T) {
 	s := newBareStage(t, testenv.Start)
-	s.create(&v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Name: "contested"}, Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: "019996b8-f3d1-7d2b-a192-6e91464d82fc"}})
+	s.create(&v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Name: "contested", Finalizers: []string{"example.com/held"}}, Spec: v1alpha1.ReporterConnectionSpec{ConnectionID: "019996b8-f3d1-7d2b-a192-6e91464d82fc"}})
 	rc := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "ledger", Name: "contested"}}
 	contested := false
 	u := uninstall{cluster: &cluster{Client: interceptor.NewClient(noWatch{s.Client}, interceptor.Funcs{
