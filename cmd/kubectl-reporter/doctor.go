@@ -39,15 +39,15 @@ func newDoctorCommand(c *cluster) *cobra.Command {
 	}
 }
 
-// finding is something that is wrong, and the way back.
-type finding struct{ wrong, remedy string }
+// problem is something that is wrong, and the way back.
+type problem struct{ wrong, remedy string }
 
 // examine prints the outcome of each check.
 func (c *cluster) examine(ctx context.Context) error {
 	found := 0
 	for _, check := range []struct {
 		of  string
-		run func(context.Context) ([]finding, error)
+		run func(context.Context) ([]problem, error)
 	}{
 		{"the definitions of the kinds", c.examineDefinitions},
 		{"the admission policies", c.examinePolicies},
@@ -57,17 +57,17 @@ func (c *cluster) examine(ctx context.Context) error {
 		{"the use of the endpoints", c.examineUse},
 		{"what is held", c.examineHeld},
 	} {
-		findings, err := check.run(ctx)
+		problems, err := check.run(ctx)
 		switch {
 		case err != nil:
-			findings = []finding{{"checking it: " + err.Error(), "Try again, or as somebody who may read it."}}
-		case len(findings) == 0:
+			problems = []problem{{"checking it: " + err.Error(), "Try again, or as somebody who may read it."}}
+		case len(problems) == 0:
 			c.say("ok     %s", check.of)
 		}
-		for _, f := range findings {
+		for _, f := range problems {
 			c.say("WRONG  %s: %s\n       %s", check.of, f.wrong, strings.ReplaceAll(f.remedy, "\n", "\n       "))
 		}
-		found += len(findings)
+		found += len(problems)
 	}
 	if found > 0 {
 		return fmt.Errorf("%d things are wrong", found)
@@ -101,8 +101,8 @@ func (c *cluster) shipped(file string) ([]*unstructured.Unstructured, error) {
 }
 
 // compared compares a part of what is installed with what this version would install. What the API server adds is no difference.
-func (c *cluster) compared(ctx context.Context, files ...string) ([]finding, error) {
-	var findings []finding
+func (c *cluster) compared(ctx context.Context, files ...string) ([]problem, error) {
+	var problems []problem
 	for _, file := range files {
 		objects, err := c.shipped(file)
 		if err != nil {
@@ -117,14 +117,14 @@ func (c *cluster) compared(ctx context.Context, files ...string) ([]finding, err
 			case client.IgnoreNotFound(err) != nil:
 				return nil, err
 			case err != nil:
-				findings = append(findings, finding{c.named(want) + " is missing", reinstall})
+				problems = append(problems, problem{c.named(want) + " is missing", reinstall})
 			case strings.HasSuffix(want.GetKind(), "Binding"): // what it names is renamed
 			case !contains(got.Object["spec"], want.Object["spec"]):
-				findings = append(findings, finding{c.named(want) + " is of another version", reinstall})
+				problems = append(problems, problem{c.named(want) + " is of another version", reinstall})
 			}
 		}
 	}
-	return findings, nil
+	return problems, nil
 }
 
 // contains says whether a value has all that another one has.
@@ -156,34 +156,34 @@ func contains(got, want any) bool {
 	return reflect.DeepEqual(got, want)
 }
 
-func (c *cluster) examineDefinitions(ctx context.Context) ([]finding, error) {
+func (c *cluster) examineDefinitions(ctx context.Context) ([]problem, error) {
 	return c.compared(ctx, "crd/bases/reporter.lerian.studio_reporterconnections.yaml", "crd/bases/reporter.lerian.studio_reporterendpoints.yaml")
 }
 
-func (c *cluster) examinePolicies(ctx context.Context) ([]finding, error) {
+func (c *cluster) examinePolicies(ctx context.Context) ([]problem, error) {
 	return c.compared(ctx, "admission/validating.yaml", "admission/mutating.yaml")
 }
 
-func (c *cluster) examineOperator(ctx context.Context) ([]finding, error) {
+func (c *cluster) examineOperator(ctx context.Context) ([]problem, error) {
 	deployment, err := c.deployment(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if deployment == nil {
-		return []finding{{fmt.Sprintf("there is no Deployment %s-controller-manager in namespace %s", c.operator.Name, c.operator.Namespace),
+		return []problem{{fmt.Sprintf("there is no Deployment %s-controller-manager in namespace %s", c.operator.Name, c.operator.Namespace),
 			"Say where it is with --operator-namespace and --operator-name, or install it again."}}, nil
 	}
 	who, at, err := c.leader(ctx)
 	if err != nil || leads(who, at) {
 		return nil, err
 	}
-	return []finding{{fmt.Sprintf("no replica works: %d of %d are available, and none leads", deployment.Status.AvailableReplicas, *deployment.Spec.Replicas),
+	return []problem{{fmt.Sprintf("no replica works: %d of %d are available, and none leads", deployment.Status.AvailableReplicas, *deployment.Spec.Replicas),
 		fmt.Sprintf("See why: kubectl describe pods --namespace %[1]s; kubectl logs --namespace %[1]s deployment/%[2]s", deployment.Namespace, deployment.Name)}}, nil
 }
 
 // examineRights asks the API server whether the operator may do what its role says: in the whole cluster, or in the namespaces with its
 // RoleBinding.
-func (c *cluster) examineRights(ctx context.Context) ([]finding, error) {
+func (c *cluster) examineRights(ctx context.Context) ([]problem, error) {
 	objects, err := c.shipped("rbac/role.yaml")
 	if err != nil {
 		return nil, err
@@ -193,7 +193,7 @@ func (c *cluster) examineRights(ctx context.Context) ([]finding, error) {
 	}
 	role := &rbacv1.ClusterRole{}
 	if err := c.Get(ctx, client.ObjectKeyFromObject(objects[0]), role); apierrors.IsNotFound(err) {
-		return []finding{{c.named(objects[0]) + " is missing", reinstall}}, nil
+		return []problem{{c.named(objects[0]) + " is missing", reinstall}}, nil
 	} else if err != nil {
 		return nil, err
 	}
@@ -208,7 +208,7 @@ func (c *cluster) examineRights(ctx context.Context) ([]finding, error) {
 	for _, binding := range bindings {
 		namespaces = append(namespaces, binding.GetNamespace())
 	}
-	var findings []finding
+	var problems []problem
 	for _, namespace := range namespaces {
 		denied, err := c.denied(ctx, namespace, role.Rules)
 		if err != nil {
@@ -219,10 +219,10 @@ func (c *cluster) examineRights(ctx context.Context) ([]finding, error) {
 			if namespace != "" {
 				where = "in namespace " + namespace
 			}
-			findings = append(findings, finding{fmt.Sprintf("%s, it may not %s", where, strings.Join(denied, ", ")), reinstall})
+			problems = append(problems, problem{fmt.Sprintf("%s, it may not %s", where, strings.Join(denied, ", ")), reinstall})
 		}
 	}
-	return findings, nil
+	return problems, nil
 }
 
 // denied is what the operator may not do of some rules.
@@ -275,12 +275,12 @@ func (c *cluster) needs(ctx context.Context) ([]need, error) {
 }
 
 // examineSecrets looks for Secrets that an endpoint or a described connection needs, and that the operator does not read.
-func (c *cluster) examineSecrets(ctx context.Context) ([]finding, error) {
+func (c *cluster) examineSecrets(ctx context.Context) ([]problem, error) {
 	needs, err := c.needs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var findings []finding
+	var problems []problem
 	for _, n := range needs {
 		secret := &metav1.PartialObjectMetadata{}
 		secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
@@ -289,18 +289,18 @@ func (c *cluster) examineSecrets(ctx context.Context) ([]finding, error) {
 		case client.IgnoreNotFound(err) != nil:
 			return nil, err
 		case err != nil:
-			findings = append(findings, finding{fmt.Sprintf("%s needs Secret %s, which does not exist", c.named(n.of), n.secret.Name),
+			problems = append(problems, problem{fmt.Sprintf("%s needs Secret %s, which does not exist", c.named(n.of), n.secret.Name),
 				fmt.Sprintf("Create it, labelled %s=%s.", v1alpha1.CredentialsLabel, n.label)})
 		case secret.Labels[v1alpha1.CredentialsLabel] != n.label:
-			findings = append(findings, finding{fmt.Sprintf("%s needs Secret %s, which is not labelled for it", c.named(n.of), n.secret.Name),
+			problems = append(problems, problem{fmt.Sprintf("%s needs Secret %s, which is not labelled for it", c.named(n.of), n.secret.Name),
 				fmt.Sprintf("kubectl label --overwrite secret --namespace %s %s %s=%s", n.secret.Namespace, n.secret.Name, v1alpha1.CredentialsLabel, n.label)})
 		}
 	}
-	return findings, nil
+	return problems, nil
 }
 
 // examineUse looks for connections without an endpoint, and endpoints without a connection.
-func (c *cluster) examineUse(ctx context.Context) ([]finding, error) {
+func (c *cluster) examineUse(ctx context.Context) ([]problem, error) {
 	connections, endpoints, err := c.resources(ctx)
 	if err != nil {
 		return nil, err
@@ -309,18 +309,18 @@ func (c *cluster) examineUse(ctx context.Context) ([]finding, error) {
 	for i := range connections {
 		used[connections[i].EndpointKey()] = true
 	}
-	var findings []finding
+	var problems []problem
 	for i := range endpoints {
 		if e := &endpoints[i]; !used[client.ObjectKeyFromObject(e)] && e.DeletionTimestamp.IsZero() {
-			findings = append(findings, finding{c.named(e) + " is used by nobody",
+			problems = append(problems, problem{c.named(e) + " is used by nobody",
 				fmt.Sprintf("Delete it, if it is not wanted: kubectl delete rep --namespace %s %s", e.Namespace, e.Name)})
 		}
 	}
-	return findings, nil
+	return problems, nil
 }
 
 // examineHeld looks for what is held where no operator is at work that would release it.
-func (c *cluster) examineHeld(ctx context.Context) ([]finding, error) {
+func (c *cluster) examineHeld(ctx context.Context) ([]problem, error) {
 	who, at, err := c.leader(ctx)
 	if err != nil {
 		return nil, err
@@ -337,14 +337,14 @@ func (c *cluster) examineHeld(ctx context.Context) ([]finding, error) {
 	if err != nil {
 		return nil, err
 	}
-	var findings []finding
+	var problems []problem
 	for _, object := range append(held, bindings...) {
 		if deployment == nil || !object.GetDeletionTimestamp().IsZero() {
-			findings = append(findings, finding{c.named(object) + " is held by an operator that does not work" + deleted(object),
+			problems = append(problems, problem{c.named(object) + " is held by an operator that does not work" + deleted(object),
 				"Install the operator again, and it goes on. Or have all go and keep the connections in Reporter:\nkubectl reporter uninstall --keep-connections --operator-is-gone"})
 		}
 	}
-	return findings, nil
+	return problems, nil
 }
 
 // deleted says that an object is, if so.
@@ -356,7 +356,7 @@ func deleted(object client.Object) string {
 }
 
 // examineHeldElsewhere looks for namespaces in which something is held, by a policy or from before, and an operator that leads does not work.
-func (c *cluster) examineHeldElsewhere(ctx context.Context, held, bindings []client.Object) ([]finding, error) {
+func (c *cluster) examineHeldElsewhere(ctx context.Context, held, bindings []client.Object) ([]problem, error) {
 	err := c.Get(ctx, types.NamespacedName{Name: c.operator.Name + "-manager-rolebinding"}, &rbacv1.ClusterRoleBinding{})
 	if !apierrors.IsNotFound(err) {
 		return nil, err // it works everywhere
@@ -374,10 +374,10 @@ func (c *cluster) examineHeldElsewhere(ctx context.Context, held, bindings []cli
 			counts[object.GetNamespace()]++
 		}
 	}
-	var findings []finding
+	var problems []problem
 	for _, namespace := range slices.Sorted(maps.Keys(counts)) {
-		findings = append(findings, finding{fmt.Sprintf("in namespace %s, where no operator works, objects are held: %d", namespace, counts[namespace]),
+		problems = append(problems, problem{fmt.Sprintf("in namespace %s, where no operator works, objects are held: %d", namespace, counts[namespace]),
 			"Have the operator work there: its --watch-namespaces, and the RoleBinding of config/watched-namespace."})
 	}
-	return findings, nil
+	return problems, nil
 }
