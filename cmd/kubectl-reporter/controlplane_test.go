@@ -308,7 +308,7 @@ func TestGoneFirstOnControlPlane(t *testing.T) {
 	s.operator.Kill()
 	s.kubectl("delete", "namespace", "reporter-operator-system", "--timeout=2m")
 	s.kubectl("delete", "rconn/live", "--namespace=ledger", "--wait=false")
-	has(t, s.refuses("things are wrong", "doctor"), "there is no Deployment", "ReporterConnection ledger/live is held by an operator that does not work, and is deleted", "Secret ledger/token is held by an operator that does not work\n")
+	has(t, s.refuses("things are wrong", "doctor"), "there is no Deployment", "an operator that does not work holds these:", "ReporterConnection ledger/live", "Secret ledger/token")
 	s.isAlive(live, true)
 
 	s.deploy()
@@ -419,7 +419,7 @@ func TestOperatorIsGoneOnControlPlane(t *testing.T) {
 	live := s.connection("live")
 	blocked, _ := s.blockedConnection("blocked")
 	s.operator.Kill()
-	has(t, s.refuses("things are wrong", "doctor"), "ReporterConnection ledger/blocked is held by an operator that does not work, and is deleted",
+	has(t, s.refuses("things are wrong", "doctor"), "an operator that does not work holds these:\n         ReporterConnection ledger/blocked (JobInProgress since ",
 		"kubectl reporter uninstall --keep-connections --operator-is-gone")
 	s.refuses("--operator-is-gone needs --keep-connections", "uninstall", "--operator-is-gone")
 	s.kubectl("delete", "rconn/live", "--namespace=ledger", "--wait=false")

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ func (c *cluster) examine(ctx context.Context) error {
 			c.say("ok     %s", check.of)
 		}
 		for _, f := range problems {
-			c.say("WRONG  %s: %s\n       %s", check.of, f.wrong, strings.ReplaceAll(f.remedy, "\n", "\n       "))
+			c.say("WRONG  %s: %s\n       %s", check.of, strings.ReplaceAll(f.wrong, "\n", "\n       "), strings.ReplaceAll(f.remedy, "\n", "\n       "))
 		}
 		found += len(problems)
 	}
@@ -337,22 +338,25 @@ func (c *cluster) examineHeld(ctx context.Context) ([]problem, error) {
 	if err != nil {
 		return nil, err
 	}
-	var problems []problem
-	for _, object := range append(held, bindings...) {
-		if deployment == nil || !object.GetDeletionTimestamp().IsZero() {
-			problems = append(problems, problem{c.named(object) + " is held by an operator that does not work" + deleted(object),
-				"Install the operator again, and it goes on. Or have all go and keep the connections in Reporter:\nkubectl reporter uninstall --keep-connections --operator-is-gone"})
-		}
+	stranded := slices.DeleteFunc(append(held, bindings...), func(object client.Object) bool {
+		return deployment != nil && object.GetDeletionTimestamp().IsZero()
+	})
+	if len(stranded) == 0 {
+		return nil, nil
 	}
-	return problems, nil
+	slices.SortStableFunc(stranded, func(a, b client.Object) int { // what is deleted comes first
+		return cmp.Compare(rank(a), rank(b))
+	})
+	return []problem{{"an operator that does not work holds these:\n" + c.listed(stranded),
+		"Install the operator again, and it goes on. Or have all go and keep the connections in Reporter:\nkubectl reporter uninstall --keep-connections --operator-is-gone"}}, nil
 }
 
-// deleted says that an object is, if so.
-func deleted(object client.Object) string {
+// rank is 0 for what is deleted, and 1 for the rest.
+func rank(object client.Object) int {
 	if object.GetDeletionTimestamp().IsZero() {
-		return ""
+		return 1
 	}
-	return ", and is deleted"
+	return 0
 }
 
 // examineHeldElsewhere looks for namespaces in which something is held, by a policy or from before, and an operator that leads does not work.

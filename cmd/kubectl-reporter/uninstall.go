@@ -326,11 +326,11 @@ func (u *uninstall) await(ctx context.Context, what string, list lister) error {
 }
 
 // listed are the first of some objects, each with what it waits for.
-func (u *uninstall) listed(objects []client.Object) string {
+func (c *cluster) listed(objects []client.Object) string {
 	const shown = 10
 	var lines []string
 	for _, object := range objects[:min(shown, len(objects))] {
-		line := "  " + u.named(object)
+		line := "  " + c.named(object)
 		if reason, since := blocked(object); reason != "" {
 			line += fmt.Sprintf(" (%s since %s)", reason, since.UTC().Format(time.RFC3339))
 		}
