@@ -5,38 +5,54 @@ package admission
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-// lanes is a Pacer of a second in a time of its own, with what it has dispatched.
+// lanes is a Pacer of a second in virtual time, with what it has dispatched.
 type lanes struct {
 	*Pacer[string, string]
 	*testing.T
-	now        time.Time
 	dispatched []string
 }
 
-func atLanes(t *testing.T) *lanes {
-	p := &lanes{Pacer: NewPacer[string, string](time.Second), T: t, now: time.Unix(1000, 0)}
-	p.OnDispatch(func(request string, after time.Duration) {
-		p.dispatched = append(p.dispatched, fmt.Sprintf("%s in %s", request, after))
+func atLanes(t *testing.T, story func(*lanes)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		p := &lanes{Pacer: NewPacer[string, string](time.Second), T: t}
+		p.OnDispatch(func(request string, after time.Duration) {
+			p.dispatched = append(p.dispatched, fmt.Sprintf("%s in %s", request, after))
+		})
+		story(p)
 	})
-	return p
 }
 
-func (p *lanes) after(d time.Duration) { p.now = p.now.Add(d) }
+func (p *lanes) after(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
 
+// takes has a request ask for its turn in a reconcile of its own.
 func (p *lanes) takes(lane, request string, want bool, dispatched ...string) {
 	p.Helper()
-	if got := p.Take(lane, request, p.now); got != want {
-		p.Errorf("%s takes its turn: %t, want %t", request, got, want)
-	}
+	p.reconciles(request, func() {
+		if got := p.Take(lane, request); got != want {
+			p.Errorf("%s takes its turn: %t, want %t", request, got, want)
+		}
+	}, dispatched...)
+}
+
+func (p *lanes) reconciles(request string, what func(), dispatched ...string) {
+	p.Helper()
+	end := p.Begin(request)
+	what()
+	end()
 	p.hasDispatched(dispatched...)
 }
 
 func (p *lanes) forgets(request string, dispatched ...string) {
 	p.Helper()
-	p.Forget(request, p.now)
+	p.Forget(request)
 	p.hasDispatched(dispatched...)
 }
 
@@ -49,79 +65,87 @@ func (p *lanes) hasDispatched(want ...string) {
 }
 
 func TestPacerGivesTurnsInOrder(t *testing.T) {
-	p := atLanes(t)
-	p.takes("r", "a", true)
-	p.takes("r", "b", false, "b in 1s")
-	p.takes("r", "c", false)
-	p.takes("other", "d", true) // another lane has a pace of its own
-	p.after(400 * time.Millisecond)
-	p.takes("r", "b", false, "b in 600ms") // too early: what woke it took the place of what was dispatched
-	p.after(600 * time.Millisecond)
-	p.takes("r", "b", true, "c in 1s")
-	p.takes("r", "b", false) // its turn is used up: behind c
-	p.after(time.Second)
-	p.takes("r", "c", true, "b in 1s")
+	atLanes(t, func(p *lanes) {
+		p.takes("r", "a", true)
+		p.takes("r", "b", false, "b in 1s")
+		p.takes("r", "c", false)
+		p.takes("other", "d", true) // another lane has a pace of its own
+		p.after(400 * time.Millisecond)
+		p.takes("r", "b", false, "b in 600ms") // too early: what woke it took the place of what was dispatched
+		p.after(600 * time.Millisecond)
+		p.takes("r", "b", true, "c in 1s")
+		p.takes("r", "b", false) // its turn is used up: behind c
+		p.after(time.Second)
+		p.takes("r", "c", true, "b in 1s")
+		p.after(5 * time.Second)
+		p.takes("r", "b", true)
+		p.after(999 * time.Millisecond)
+		p.takes("r", "e", false, "e in 1ms")
+	})
 }
 
 func TestPacerLetsThroughWhatIsExempt(t *testing.T) {
-	p := atLanes(t)
-	p.takes("r", "a", true)
-	p.takes("r", "b", false, "b in 1s")
-	p.takes("r", "c", false)
-	p.Exempt("c")
-	p.takes("r", "c", true)
-	p.takes("r", "c", false) // once
-	p.Exempt("b")
-	p.takes("r", "b", true, "c in 1s") // its turn goes to the next
+	atLanes(t, func(p *lanes) {
+		p.takes("r", "a", true)
+		p.takes("r", "b", false, "b in 1s")
+		p.takes("r", "c", false)
+		p.Exempt("c")
+		p.takes("r", "c", true)
+		p.takes("r", "c", false) // once
+		p.Exempt("b")
+		p.takes("r", "b", true, "c in 1s") // its turn goes to the next
+		p.Exempt("e")
+		p.forgets("e")
+		p.takes("r", "e", false)
+	})
 }
 
 func TestPacerLeavesNoGapBehind(t *testing.T) {
-	p := atLanes(t)
-	p.takes("r", "first", true)
-	for n := range 10000 {
-		p.Take("r", fmt.Sprint(n), p.now)
-	}
-	p.takes("r", "last", false, "0 in 1s")
-	for n := range 10000 {
-		p.dispatched = nil
-		p.Forget(fmt.Sprint(n), p.now)
-	}
-	p.dispatched = nil
-	p.after(time.Hour)
-	p.forgets("last")
-	p.takes("r", "another", true)
+	atLanes(t, func(p *lanes) {
+		p.takes("r", "first", true)
+		for n := range 10000 {
+			p.Take("r", fmt.Sprint(n))
+		}
+		p.takes("r", "last", false, "0 in 1s")
+		for n := range 10000 {
+			p.dispatched = nil
+			p.Forget(fmt.Sprint(n))
+		}
+		p.hasDispatched("last in 1s")
+		p.forgets("last")
+		p.after(time.Second)
+		p.takes("r", "another", true)
+	})
 }
 
 func TestPacerGivesOnATurnThatIsNotTaken(t *testing.T) {
-	p := atLanes(t)
-	reconcile := func(request string, what func()) {
-		end := p.Begin(request, func() time.Time { return p.now })
-		what()
-		end()
-	}
-	p.takes("r", "a", true)
-	p.takes("r", "b", false, "b in 1s")
-	p.takes("r", "c", false)
-	reconcile("b", func() {}) // something else woke it, before its turn
-	p.hasDispatched()
-	p.after(time.Second)
-	reconcile("b", func() { p.Exempt("b") }) // it has nothing to do now
-	p.hasDispatched("c in 0s")
-	p.takes("r", "b", true) // and is let through later all the same
-	reconcile("c", func() { p.takes("r", "c", true) })
-	reconcile("c", func() { p.takes("r", "c", false, "c in 1s") }) // a turn that begins in a reconcile is for the next one
-	p.after(time.Second)
-	p.takes("r", "c", true)
+	atLanes(t, func(p *lanes) {
+		p.takes("r", "a", true)
+		p.takes("r", "b", false, "b in 1s")
+		p.takes("r", "c", false)
+		p.after(time.Second)
+		p.reconciles("b", func() { p.Exempt("b") }, "c in 0s") // it has nothing to do now
+		p.takes("r", "b", true)                                // and is let through later all the same
+		p.takes("r", "c", true)
+		p.takes("r", "c", false, "c in 1s") // a turn that begins in a reconcile is for the next one
+		p.after(time.Second)
+		p.takes("r", "c", true)
+	})
 }
 
 func TestPacerForgetsItsLanes(t *testing.T) {
-	p := atLanes(t)
-	for n := range 100 {
-		p.takes(fmt.Sprint("lane-", n), "a", true)
-		p.after(2 * time.Second)
-	}
-	p.forgets("a")
-	if len(p.lanes) > 0 || len(p.waiting) > 0 || len(p.exempt) > 0 {
-		t.Errorf("%d lanes, %d that wait and %d exempt are left", len(p.lanes), len(p.waiting), len(p.exempt))
-	}
+	atLanes(t, func(p *lanes) {
+		for n := range 100 {
+			p.takes(fmt.Sprint("lane-", n), "a", true)
+		}
+		p.takes("lane-0", "b", false, "b in 1s")
+		p.Exempt("a")
+		p.after(time.Second)
+		p.takes("lane-0", "b", true)
+		p.forgets("a")
+		p.after(time.Second)
+		if len(p.exempt)+len(p.lanes.queues)+len(p.lanes.waiting)+len(p.lanes.granted) > 0 {
+			t.Errorf("left are %v, and %v are exempt", p.lanes, p.exempt)
+		}
+	})
 }

@@ -30,13 +30,14 @@ type Queues[S, R comparable] struct {
 type queue struct {
 	inFlight, granted int
 	until             time.Time // nothing is sent before
+	paced             bool      // until is kept although nobody waits
 	// slot are those that wait for a slot; recovery, those that wait until the server is up again.
 	slot, recovery line
 }
 
-// isIdle says whether nobody needs it. A pause that is not over is no need: whoever asks gets it as the reason.
+// isIdle says whether nobody needs it. A pause that a server has asked for is no need: whoever asks gets it as the reason.
 func (q *queue) isIdle() bool {
-	return q.inFlight+q.granted == 0 && q.slot.front() == nil && q.recovery.front() == nil
+	return q.inFlight+q.granted == 0 && q.slot.front() == nil && q.recovery.front() == nil && (!q.paced || !time.Now().Before(q.until))
 }
 
 // line holds waiters. Preferred ones go before the rest.
@@ -94,8 +95,7 @@ func (q *Queues[S, R]) Begin(request R) (end func()) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if grant != nil && q.granted[request] == grant {
-			q.returnGrant(grant)
-			q.grantNext(grant.Server)
+			q.passOn(grant)
 		}
 	}
 }
@@ -126,6 +126,19 @@ func (q *Queues[S, R]) release(server S) {
 	defer q.mu.Unlock()
 	q.queue(server).inFlight--
 	q.grantNext(server)
+}
+
+// pace has a server left alone for an interval, and remembers that for as long.
+func (q *Queues[S, R]) pace(server S, interval time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	in := q.queue(server)
+	in.until, in.paced = time.Now().Add(interval), true
+	time.AfterFunc(interval, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.grantNext(server) // which removes the queue, if nobody waits
+	})
 }
 
 // Blockage is why a server cannot be asked.
@@ -205,11 +218,14 @@ func (q *Queues[S, R]) IsWaiting(request R) bool {
 	return q.waiting[request] != nil || q.granted[request] != nil
 }
 
-// Forget takes a request that is gone out of its queue.
+// Forget takes a request that is gone out of its queue. If it was granted, the next waiter gets the slot.
 func (q *Queues[S, R]) Forget(request R) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.withdraw(request)
+	if grant := q.granted[request]; grant != nil {
+		q.passOn(grant)
+	}
 }
 
 // grantNext grants as many slots as there are. While the server is to be left alone, it grants one for the time after that, whose
@@ -281,9 +297,14 @@ func (q *Queues[S, R]) grantAt(server S, request R) *waiter[S, R] {
 	if grant == nil || grant.Server == server {
 		return grant
 	}
+	q.passOn(grant)
+	return nil
+}
+
+// passOn gives a grant to the next waiter.
+func (q *Queues[S, R]) passOn(grant *waiter[S, R]) {
 	q.returnGrant(grant)
 	q.grantNext(grant.Server)
-	return nil
 }
 
 func (q *Queues[S, R]) returnGrant(grant *waiter[S, R]) {

@@ -81,7 +81,7 @@ func (d *deletion) judgeClaimElsewhere(ctx context.Context, rc, claim *v1alpha1.
 	key := destinationKey{claim.Namespace, claim.EndpointKey()}
 	to, known := destinations[key]
 	if !known && (standing == decision.Successor || len(destinations) < claimReads) {
-		url, err := d.Access.LeadsTo(ctx, claim, here.URL, d.records.get(d.rc.UID).since)
+		url, err := d.Access.LeadsTo(ctx, claim, here.URL, d.recordOf(d.rc).since)
 		to = destination{url, err == nil}
 		destinations[key] = to
 	}

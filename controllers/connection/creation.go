@@ -82,7 +82,8 @@ func (k *keeper) search(ctx context.Context) (decision.CreationVerdict, error) {
 // searchFor looks for what came of the request that a resource has a record of.
 func (r *Reconciler) searchFor(ctx context.Context, rc *v1alpha1.ReporterConnection, mark decision.Mark, place v1alpha1.ObservedIn, to access.Target,
 	waited time.Duration) (decision.CreationVerdict, []*reporter.Connection) {
-	record, known := rc.Status.Creation, r.memories.noteRecord(rc)
+	r.noteRequest(rc)
+	record, known := rc.Status.Creation, r.memoryOf(rc)
 	s := decision.Search{IsSamePlace: record.ObservedIn == place, URL: record.URL, Began: time.Now()}
 	s.Due = known.since().Add(to.Endpoint.Spec.Timeout.Duration + decision.LateBy)
 	var found []*reporter.Connection
@@ -103,7 +104,7 @@ func (k *keeper) create(ctx context.Context) (decision.LiveVerdict, error) {
 	if err != nil || verdict != nil {
 		return orZero(verdict), err
 	}
-	if known := k.memories.get(k.rc); known.refused.key == refusalKey(k.rc, credentials) {
+	if known := k.memoryOf(k.rc); known.refused.key == refusalKey(k.rc, credentials) {
 		return isNot(known.refused.block), nil
 	}
 	other, err := k.claimantOf(ctx, k.rc)
@@ -173,7 +174,7 @@ func (k *keeper) permitCreation(ctx context.Context, tenant reporter.Tenant) err
 	if err := k.Status().Patch(ctx, recorded, client.MergeFromWithOptions(k.base, client.MergeFromWithOptimisticLock{})); err != nil {
 		return fmt.Errorf("writing down that a connection is about to be created: %w", err)
 	}
-	k.memories.noteRecord(recorded)
+	k.noteRequest(recorded)
 	*k.base, *k.rc = *recorded, *recorded.DeepCopy()
 	if time.Since(permitted) < permitLasts {
 		return nil

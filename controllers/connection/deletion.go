@@ -12,9 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -38,8 +36,8 @@ type deletion struct {
 // reconcileDeletion walks a deletion: it either ends with the finalizer gone, or is blocked for a reason and tried again. What the caches
 // show may block it; before anything is done that cannot be undone, the API server is asked.
 func (r *Reconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.ReporterConnection) (ctrl.Result, error) {
-	r.lookups.Forget(kube.RequestFor(rc), time.Now())
-	record := r.records.begin(rc)
+	r.lookups.Forget(kube.RequestFor(rc))
+	record := r.beginRecord(rc)
 	if !controllerutil.ContainsFinalizer(rc, v1alpha1.ConnectionFinalizer) || record.released {
 		return ctrl.Result{}, nil
 	}
@@ -61,7 +59,7 @@ func (r *Reconciler) reconcileDeletion(ctx context.Context, rc *v1alpha1.Reporte
 	case decision.StepWait:
 		return d.block(ctx, verdict.Block)
 	case decision.StepDelete:
-		return d.deleteInReporter(ctx)
+		return d.inSlot(ctx, d.deleteInReporter)
 	default:
 		return d.proceed(ctx, d.confirm(ctx, nil))
 	}
@@ -84,7 +82,7 @@ type confirmation struct {
 // endpoint that it names now, with its grant and the mark of its Secret. Claims elsewhere count where it is known in which place Reporter
 // is asked: here.
 func (d *deletion) confirm(ctx context.Context, here *v1alpha1.ObservedIn) confirmation {
-	record := d.records.get(d.rc.UID)
+	record := d.recordOf(d.rc)
 	now, err := d.snapshots.Get(ctx, "", record.since, d.readSnapshot)
 	if err != nil {
 		return confirmation{err: err}
@@ -140,7 +138,7 @@ func (d *deletion) proceed(ctx context.Context, confirmed confirmation) (ctrl.Re
 // first, so that its own deletion cannot be missed.
 func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.ReporterConnection) (ctrl.Result, error) {
 	if d.mayLeaveTwins() && d.to.Client != nil {
-		return d.lookForTwinsFirst(ctx)
+		return d.inSlot(ctx, d.lookForTwinsFirst)
 	}
 	if decision.IsHeir(successor, rc) {
 		if err := d.bequeath(ctx, rc, successor); err != nil {
@@ -158,17 +156,6 @@ func (d *deletion) handOver(ctx context.Context, rc, successor *v1alpha1.Reporte
 	return d.leaveBehind(ctx, rc, d.staying(causeHandedOver, nameFor(rc, successor)+" claims it"))
 }
 
-// bequeath gives an heir by name the id of the connection, and where it is, before the resource that has it goes.
-func (d *deletion) bequeath(ctx context.Context, rc, heir *v1alpha1.ReporterConnection) error {
-	base := heir.DeepCopy()
-	heir.Status.ConnectionID, heir.Status.ObservedIn, heir.Status.Connection, heir.Status.TakenOverBy =
-		rc.ConnectionID(), rc.Status.ObservedIn, rc.Status.Connection, rc.Status.TakenOverBy
-	if late := d.memories.get(rc).unanswered; !late.IsZero() {
-		d.memories.update(heir, func(known *memory) { known.unanswered = late })
-	}
-	return d.Status().Patch(ctx, heir, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}))
-}
-
 // sayNotHeld says in the status that the API server refuses to have a successor held, if it does. Its words may name what is in another
 // namespace.
 func (d *deletion) sayNotHeld(ctx context.Context, rc, successor *v1alpha1.ReporterConnection, err error) error {
@@ -183,24 +170,39 @@ func (d *deletion) sayNotHeld(ctx context.Context, rc, successor *v1alpha1.Repor
 	return errors.Join(err, d.say(ctx, rc, decision.BlockFor(v1alpha1.ReasonHandOverFailed, detail, 0)))
 }
 
+// leaveIfConfirmed releases a resource without a DELETE, if all that its deletion rests on is still so.
+func (d *deletion) leaveIfConfirmed(ctx context.Context, left trail) (ctrl.Result, error) {
+	confirmed := d.confirm(ctx, nil)
+	if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
+		return d.proceed(ctx, confirmed)
+	}
+	return d.leaveBehind(ctx, confirmed.connection, left)
+}
+
 // staying is the trail of a resource whose connection stays in Reporter, as far as is known.
 func (d *deletion) staying(cause, why string) trail {
-	if d.records.get(d.rc.UID).sent {
+	if d.recordOf(d.rc).sent {
 		return trail{cause: cause, eventType: corev1.EventTypeWarning,
 			note: fmt.Sprintf("the connection is to stay in Reporter, as %s, but a DELETE was sent before whose answer did not come: it may be deleted", why)}
 	}
 	return trail{cause: cause, eventType: corev1.EventTypeNormal, note: "the connection stays in Reporter, as " + why}
 }
 
-// deleteInReporter has the connection deleted in Reporter, once there is a slot for the requests, and acts on what came of it.
-func (d *deletion) deleteInReporter(ctx context.Context) (ctrl.Result, error) {
+// inSlot has something done that sends requests to Reporter and then gives the slot for them back, once there is one.
+func (d *deletion) inSlot(ctx context.Context, do func(ctx context.Context, release func()) (ctrl.Result, error)) (ctrl.Result, error) {
 	ctx, release, queuedFor, held := d.admit(ctx, d.rc, d.to)
-	if held != nil {
+	switch {
+	case held != nil:
 		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, held), d.waited))
-	}
-	if release == nil {
+	case release == nil:
 		return d.waitInQueue(ctx, queuedFor)
+	default:
+		return do(ctx, release)
 	}
+}
+
+// deleteInReporter has the connection deleted in Reporter, and acts on what came of it.
+func (d *deletion) deleteInReporter(ctx context.Context, release func()) (ctrl.Result, error) {
 	if d.rc.Describes() && (d.rc.ConnectionID() == "" || d.rc.Status.Creation != nil) {
 		defer release()
 		return d.findToDelete(ctx)
@@ -267,7 +269,7 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 			return decision.Attempt{Deletion: outcome, SecondLook: outcome, Seen: true}, false, nil
 		}
 	}
-	attempt = decision.Attempt{Seen: seenIn != nil, SeenHere: seenIn != nil, SentBefore: d.records.get(d.rc.UID).sent, ConfigName: d.rc.ConfigName()}
+	attempt = decision.Attempt{Seen: seenIn != nil, SeenHere: seenIn != nil, SentBefore: d.recordOf(d.rc).sent, ConfigName: d.rc.ConfigName()}
 	deleted := d.to.Client.Delete(ctx, d.rc.ConnectionID(), func(ctx context.Context, tenant reporter.Tenant) error { return d.permit(ctx, place, tenant) })
 	var answer *reporter.Error
 	if deleted != nil && !errors.As(deleted, &answer) {
@@ -276,128 +278,13 @@ func (d *deletion) attemptOnce(ctx context.Context) (attempt decision.Attempt, t
 	attempt.Deletion = d.outcomeOf(d.to, deleted)
 	switch {
 	case attempt.Deletion.IsDone():
-		d.records.update(d.rc.UID, func(r *record) { r.deleted = true })
+		d.records.update(d.rc, func(r *record) { r.deleted = true })
 	case reporter.MayHaveActed(deleted):
-		d.records.update(d.rc.UID, func(r *record) { r.sent = true })
+		d.records.update(d.rc, func(r *record) { r.sent = true })
 	case attempt.Deletion.IsAbsent():
 		d.lookAgain(ctx, place, &attempt)
 	}
 	return attempt, reporter.IsTokenRefused(deleted), nil
-}
-
-// leftTo says that a connection is somebody else's, and whose if that is a resource of the same namespace.
-type leftTo struct {
-	is      bool
-	sibling string
-}
-
-// lookBefore looks the connection up before it is deleted. What a resource describes may be somebody else's by now.
-func (d *deletion) lookBefore(ctx context.Context, place v1alpha1.ObservedIn) (decision.Outcome, leftTo, error) {
-	if !d.rc.Describes() {
-		return d.lookUp(ctx, d.rc, d.to, place), leftTo{}, nil
-	}
-	shown, err := d.to.Client.Get(ctx, d.rc.ConnectionID())
-	outcome := d.outcomeOf(d.to, err)
-	if !outcome.IsDone() {
-		return outcome, leftTo{}, nil
-	}
-	mark, err := d.markFor(ctx, d.rc)
-	if err != nil {
-		return outcome, leftTo{}, err
-	}
-	h, err := d.holdingOf(ctx, d.rc, mark, place, shown, outcome)
-	if err != nil {
-		return outcome, leftTo{}, err
-	}
-	sibling, is := h.IsOthers()
-	observe(d.rc, shown, place)
-	if sibling != "" {
-		is, err = d.isHeldBy(ctx, sibling, shown.ID, h.Owner)
-	}
-	return outcome, leftTo{is, sibling}, err
-}
-
-// isHeldBy says whether another resource of the namespace certainly goes on with a connection, be it to delete it in its turn.
-func (d *deletion) isHeldBy(ctx context.Context, sibling, id string, owner decision.Owner) (bool, error) {
-	var live v1alpha1.ReporterConnection
-	if err := d.Live.Get(ctx, client.ObjectKey{Namespace: d.rc.Namespace, Name: sibling}, &live); err != nil {
-		return false, client.IgnoreNotFound(err)
-	}
-	isStaying := live.DeletionTimestamp.IsZero() || controllerutil.ContainsFinalizer(&live, v1alpha1.ConnectionFinalizer)
-	return isStaying && live.Describes() && (live.ConnectionID() == id || owner == decision.OwnedBySibling), nil
-}
-
-// leaveToOther releases a resource whose connection is somebody else's.
-func (d *deletion) leaveToOther(ctx context.Context, sibling string) (ctrl.Result, error) {
-	confirmed := d.confirm(ctx, nil)
-	if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
-		return d.proceed(ctx, confirmed)
-	}
-	why := "its mark says that it is another's"
-	if sibling != "" {
-		why = fmt.Sprintf("ReporterConnection %q has it", sibling)
-	}
-	return d.leaveBehind(ctx, confirmed.connection, d.staying(causeHandedOver, why))
-}
-
-// findToDelete finds the connection of a resource that does not know its id, so that it can be deleted; or releases the resource, where there
-// certainly is none.
-func (d *deletion) findToDelete(ctx context.Context) (ctrl.Result, error) {
-	place, outcome := d.logIn(ctx, d.to)
-	if !outcome.IsDone() {
-		return d.notFound(ctx, decision.JudgeBlock(outcome, d.waited))
-	}
-	mark, err := d.markFor(ctx, d.rc)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	var verdict decision.CreationVerdict
-	var found []*reporter.Connection
-	if d.rc.Status.Creation != nil {
-		verdict, found = d.searchFor(ctx, d.rc, mark, place, d.to, d.waited)
-	} else {
-		found, err = d.marked(ctx, d.rc, d.to.Client, place, mark, time.Time{})
-		verdict = decision.JudgeSearch(decision.Search{Outcome: d.outcomeOf(d.to, err), Found: len(found), IsSamePlace: true}, d.waited)
-	}
-	switch verdict.Step {
-	case decision.CreationDone:
-		d.rc.Status.ConnectionID, d.rc.Status.Creation = found[0].ID, nil
-		if len(found) > 1 {
-			d.rc.Status.LooksOwed = &v1alpha1.CreationRecord{ObservedIn: place, StartedAt: new(metav1.NowMicro())} // the others are told of at the end
-		}
-		return d.patchStatus(ctx, d.base, d.rc, decision.MinDelay)
-	case decision.CreationLost:
-		confirmed := d.confirm(ctx, nil)
-		if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
-			return d.proceed(ctx, confirmed)
-		}
-		return d.leaveBehind(ctx, confirmed.connection, trail{cause: causeNeverCreated, eventType: corev1.EventTypeNormal,
-			note: "it was never created in Reporter"})
-	default:
-		return d.notFound(ctx, verdict.Block)
-	}
-}
-
-// notFound blocks the deletion of a resource whose connection was not found, unless nothing can have been created for it, or somebody gives
-// it up.
-func (d *deletion) notFound(ctx context.Context, block decision.Block) (ctrl.Result, error) {
-	record := d.rc.Status.Creation
-	isGivenUp := record != nil && block.Reason == v1alpha1.ReasonCreationUnverified && d.rc.Annotations[v1alpha1.AbandonAnnotation] == record.URL
-	// A status from before the deletion, without a record, says that nothing was asked for.
-	isNothing := record == nil && apimeta.FindStatusCondition(d.rc.Status.Conditions, v1alpha1.ConditionReady) != nil &&
-		apimeta.FindStatusCondition(d.rc.Status.Conditions, v1alpha1.ConditionDeletionBlocked) == nil
-	if !isGivenUp && !isNothing {
-		return d.block(ctx, block)
-	}
-	confirmed := d.confirm(ctx, nil)
-	if confirmed.err != nil || confirmed.verdict.Step != decision.StepDelete {
-		return d.proceed(ctx, confirmed)
-	}
-	note := "nothing was recorded of a creation, and Reporter could not be asked: if it was created by hand, it is still there"
-	if isGivenUp {
-		note = "what may have come of the request to create it at " + record.URL + " is given up, as somebody asked for it: if it is there, delete it there"
-	}
-	return d.leaveBehind(ctx, confirmed.connection, trail{cause: eventLost, eventType: corev1.EventTypeWarning, note: note})
 }
 
 // permit is asked right before a DELETE is sent to a place, with the tenant of its token. Its error is that of the API server, or a
@@ -435,7 +322,7 @@ func (d *deletion) lookAgain(ctx context.Context, place v1alpha1.ObservedIn, att
 
 // noteMove notes that the connection is shown in another place than it was seen in before, if it was.
 func (d *deletion) noteMove(before *v1alpha1.ObservedIn, place v1alpha1.ObservedIn) {
-	d.records.update(d.rc.UID, func(r *record) { r.seenIn, r.shown = &place, d.rc.Status.Connection }) // until the cache shows it
+	d.records.update(d.rc, func(r *record) { r.seenIn, r.shown = &place, d.rc.Status.Connection }) // until the cache shows it
 	if before == nil || before.MayBe(place) {
 		return
 	}
@@ -463,7 +350,7 @@ func (d *deletion) waitInQueue(ctx context.Context, waited time.Duration) (ctrl.
 func (d *deletion) block(ctx context.Context, block decision.Block) (ctrl.Result, error) {
 	retryIn := block.RetryIn
 	byReporter := !decision.TraitsOf(block.Reason).NotReportersDoing
-	d.records.update(d.rc.UID, func(r *record) { r.blocked(byReporter, time.Now()) })
+	d.records.update(d.rc, func(r *record) { r.blocked(byReporter, time.Now()) })
 	if byReporter {
 		var waiting bool
 		if retryIn, waiting = d.waitForReporter(d.rc, d.to, block); !waiting {
@@ -471,7 +358,7 @@ func (d *deletion) block(ctx context.Context, block decision.Block) (ctrl.Result
 		}
 	}
 	if block.Reason == v1alpha1.ReasonClaimUnverified {
-		d.records.update(d.rc.UID, func(r *record) { r.unverified(time.Now()) })
+		d.records.update(d.rc, func(r *record) { r.unverified(time.Now()) })
 	}
 	setBlocked(d.rc, block)
 	log.FromContext(ctx).V(1).Info("Deletion waits", "connectionID", d.rc.ConnectionID(), "reason", block.Reason, "retryIn", retryIn.String())

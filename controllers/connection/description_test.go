@@ -336,14 +336,14 @@ func asJSON(t *testing.T, value any) string {
 // A connection is created anew only if this process did not ask for it within the last two minutes.
 func TestIsYoung(t *testing.T) {
 	var r Reconciler
-	known := &r.memories
 	rc := &v1alpha1.ReporterConnection{Status: v1alpha1.ReporterConnectionStatus{Creation: &v1alpha1.CreationRecord{StartedAt: new(metav1.NowMicro())}}}
 	if r.isYoung(rc) {
 		t.Error("what nobody asked for is young")
 	}
-	known.noteRecord(rc)
+	r.memories.begin(rc, memory{})
+	r.noteRequest(rc)
 	for age, want := range map[time.Duration]bool{0: true, 119 * time.Second: true, 121 * time.Second: false, 24 * time.Hour: false} {
-		asked := known.get(rc)
+		asked := r.memoryOf(rc)
 		if got := asked.isYoung(time.Now().Add(age)); got != want {
 			t.Errorf("asked for %s ago, it is young: %t", age, got)
 		}
@@ -462,23 +462,31 @@ func TestBounded(t *testing.T) {
 }
 
 // What a pass learns of a resource goes with it, and says nothing of the next of its name.
-func TestMemories(t *testing.T) {
-	var known memories
+func TestNotes(t *testing.T) {
+	var known notes[string]
 	first := &v1alpha1.ReporterConnection{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "ledger", UID: "first"}}
 	second := first.DeepCopy()
 	second.UID = "second"
-	known.update(first, func(m *memory) { m.nobodys = "seen by the first" })
-	if got := known.get(second).nobodys; got != "" {
-		t.Errorf("of another of its name it is known that it was %s", got)
+	known.update(first, func(what *string) { *what = "changed before it began" })
+	if got := known.begin(first, "first"); got != "first" {
+		t.Errorf("it begins with %q", got)
 	}
-	known.update(second, func(m *memory) { m.lookedForTwins = time.Now() })
+	known.update(first, func(what *string) { *what += ", changed" })
+	if got := known.begin(first, "again"); got != "first, changed" {
+		t.Errorf("after a change it is %q", got)
+	}
+	if got, found := known.get(second); found {
+		t.Errorf("of another of its name it is known that it is %q", got)
+	}
+	known.begin(second, "second")
 	known.forget(first)
-	if got := known.get(second); got.lookedForTwins.IsZero() || got.nobodys != "" {
-		t.Errorf("of the second is known %+v", got)
+	if got, found := known.get(second); !found || got != "second" {
+		t.Errorf("of the second it is known that it is %q", got)
 	}
-	known.update(first, func(*memory) {}) // a pass that was under way
-	known.forgetGone(client.ObjectKeyFromObject(first))
-	if len(known.known) != 0 {
-		t.Errorf("%d are known that are gone", len(known.known))
+	known.update(first, func(*string) { t.Error("what is forgotten is changed") }) // by a pass that was under way
+	known.begin(first, "first, seen by a late pass")
+	known.forgetGone(client.ObjectKeyFromObject(first), func(what string) bool { return what == "second" })
+	if _, found := known.get(first); found || len(known.known) != 1 {
+		t.Errorf("of those that are gone are known %v", known.known)
 	}
 }

@@ -30,7 +30,7 @@ func (r *Reconciler) reconcileLive(ctx context.Context, rc *v1alpha1.ReporterCon
 	if !r.isTurnToLookUp(rc, to) {
 		return ctrl.Result{RequeueAfter: r.CheckInterval}, nil
 	}
-	r.lookups.Forget(kube.RequestFor(rc), time.Now())
+	r.lookups.Forget(kube.RequestFor(rc))
 	look := decision.Look{Settled: decision.IsSettled(base), Waited: decision.WaitedNotReady(rc.Status.Conditions, time.Now())}
 	judge := r.lookAt
 	if rc.Describes() {
@@ -121,7 +121,7 @@ func (r *Reconciler) isTurnToLookUp(rc *v1alpha1.ReporterConnection, to access.T
 	if to.Client == nil || !decision.IsLookedUp(rc) {
 		return true
 	}
-	return r.lookups.Take(lookupLane{to.Client.Origin(), decision.IsSettled(rc)}, kube.RequestFor(rc), time.Now())
+	return r.lookups.Take(lookupLane{to.Client.Origin(), decision.IsSettled(rc)}, kube.RequestFor(rc))
 }
 
 // observeConnection asks Reporter for the connection of a resource and notes what it shows. It returns false where it has to wait for a

@@ -5,11 +5,7 @@ package connection
 import (
 	"crypto/sha256"
 	"fmt"
-	"sync"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
 	"github.com/reporter-operator/reporter-operator/controllers/access"
@@ -19,8 +15,6 @@ import (
 // memory is what this process knows of a connection that is described, beside what the status says. Without it, as after a restart, something
 // is sent or looked for once more.
 type memory struct {
-	// of is the resource: another may have had its name before.
-	of types.UID
 	// requested is when the connection was last asked to be created, by the record of that; learned, when this process learned of it.
 	requested, learned time.Time
 	// unanswered is when a change was last sent that had no answer, zero if there is none that Reporter may still carry out.
@@ -74,61 +68,17 @@ func (m *memory) isYoung(now time.Time) bool {
 	return !m.learned.IsZero() && now.Sub(m.learned) < decision.LateBy
 }
 
-// memories are those of the resources that describe their connections, one for each name.
-type memories struct {
-	mu    sync.Mutex
-	known map[client.ObjectKey]memory
-}
-
-// get returns what is known of a resource.
-func (m *memories) get(rc *v1alpha1.ReporterConnection) memory {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.locked(rc)
-}
-
-// locked is get for who has the lock: of another resource of the same name, nothing is known.
-func (m *memories) locked(rc *v1alpha1.ReporterConnection) memory {
-	if known := m.known[client.ObjectKeyFromObject(rc)]; known.of == rc.UID {
-		return known
-	}
-	return memory{of: rc.UID}
-}
-
-// update changes what is known of a resource, and returns it.
-func (m *memories) update(rc *v1alpha1.ReporterConnection, change func(*memory)) memory {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.known == nil {
-		m.known = map[client.ObjectKey]memory{}
-	}
-	known := m.locked(rc)
-	change(&known)
-	m.known[client.ObjectKeyFromObject(rc)] = known
+// memoryOf returns what is known of a resource.
+func (r *Reconciler) memoryOf(rc *v1alpha1.ReporterConnection) memory {
+	known, _ := r.memories.get(rc)
 	return known
 }
 
-// noteRecord notes when the request to create a connection was made that a resource has a record of.
-func (m *memories) noteRecord(rc *v1alpha1.ReporterConnection) memory {
-	return m.update(rc, func(known *memory) {
+// noteRequest notes when the request to create a connection was made that a resource has a record of.
+func (r *Reconciler) noteRequest(rc *v1alpha1.ReporterConnection) {
+	r.memories.update(rc, func(known *memory) {
 		if startedAt := rc.Status.Creation.StartedAt.Time; !known.requested.Equal(startedAt) {
 			known.requested, known.learned = startedAt, time.Now()
 		}
 	})
-}
-
-// forget forgets a resource that is gone, and not another of its name that came after it.
-func (m *memories) forget(rc *v1alpha1.ReporterConnection) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if name := client.ObjectKeyFromObject(rc); m.known[name].of == rc.UID {
-		delete(m.known, name)
-	}
-}
-
-// forgetGone forgets what a pass has learned of a name that was gone meanwhile.
-func (m *memories) forgetGone(name client.ObjectKey) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.known, name)
 }

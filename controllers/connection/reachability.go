@@ -20,7 +20,7 @@ import (
 
 // recallTest notes once more what Reporter has answered to a test, where the status does not say so: the cache is late, or a write went wrong.
 func (k *keeper) recallTest() {
-	known := k.memories.get(k.rc).tested
+	known := k.memoryOf(k.rc).tested
 	if k.rc.IsTaken() && known.sent == k.rc.Status.Sent && decision.IsTestDue(k.rc.Status.Conditions) {
 		setCondition(k.rc, v1alpha1.ConditionDatabaseReachable, known.verdict.Status, known.verdict.Block)
 	}

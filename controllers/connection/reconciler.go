@@ -78,11 +78,19 @@ type Reconciler struct {
 	lookups      *admission.Pacer[lookupLane, reconcile.Request]
 	attempts     *admission.Pacer[reporter.Identity, reconcile.Request]
 	sharedWrites *admission.Pacer[client.ObjectKey, reconcile.Request]
-	records      records
-	memories     memories
+	queues       []waitQueue // all of them
+	records      notes[record]
+	memories     notes[memory]
 	snapshots    kube.SharedReads[*snapshot]
 	// urgent are the resources for which somebody has asked for an attempt now, with whether its turn has come.
 	urgent sync.Map
+}
+
+// waitQueue is where a resource waits for something, until another pass is dispatched for it.
+type waitQueue interface {
+	OnDispatch(dispatch admission.Dispatch[reconcile.Request])
+	Begin(request reconcile.Request) (end func())
+	Forget(request reconcile.Request)
 }
 
 // Init makes a Reconciler ready for use.
@@ -96,19 +104,19 @@ func (r *Reconciler) Init() *Reconciler {
 	}
 	r.attempts = admission.NewPacer[reporter.Identity, reconcile.Request](attemptInterval)
 	r.sharedWrites = admission.NewPacer[client.ObjectKey, reconcile.Request](sharedWriteInterval)
+	r.queues = []waitQueue{r.sharedWrites, r.lookups, r.attempts, r.tests, r.requests}
 	return r
 }
 
 // OnQueue gives the reconciler the queue of its controller before it is used: what waited for Reporter is dispatched into it.
 func (r *Reconciler) OnQueue(q kube.Queue) {
-	dispatchAs := func(priority int) admission.Dispatch[reconcile.Request] {
-		return func(request reconcile.Request, after time.Duration) { kube.Enqueue(q, request, priority, after) }
+	for _, queue := range r.queues {
+		priority := kube.PriorityRoutine
+		if queue == r.requests || queue == r.attempts {
+			priority = kube.PriorityGranted
+		}
+		queue.OnDispatch(func(request reconcile.Request, after time.Duration) { kube.Enqueue(q, request, priority, after) })
 	}
-	r.requests.OnDispatch(dispatchAs(kube.PriorityGranted))
-	r.tests.OnDispatch(dispatchAs(kube.PriorityRoutine))
-	r.attempts.OnDispatch(dispatchAs(kube.PriorityGranted))
-	r.lookups.OnDispatch(dispatchAs(kube.PriorityRoutine))
-	r.sharedWrites.OnDispatch(dispatchAs(kube.PriorityRoutine))
 }
 
 // Recovered lets requests through again to a Reporter that answers again.
@@ -117,13 +125,22 @@ func (r *Reconciler) Recovered(identity reporter.Identity) { r.requests.Unblock(
 // Tried has one of those tried that wait for a Reporter to answer again, and says whether there is one.
 func (r *Reconciler) Tried(identity reporter.Identity) bool { return r.requests.Try(identity) }
 
+// begin begins a pass over a resource wherever it may have waited, and returns what ends it there.
+func (r *Reconciler) begin(request reconcile.Request) (end func()) {
+	var ends []func()
+	for _, queue := range r.queues {
+		ends = append(ends, queue.Begin(request))
+	}
+	return func() {
+		for _, end := range ends {
+			end()
+		}
+	}
+}
+
 // Reconcile makes one pass over one resource.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	defer r.requests.Begin(req)()
-	defer r.tests.Begin(req)()
-	defer r.attempts.Begin(req, time.Now)()
-	defer r.lookups.Begin(req, time.Now)()
-	defer r.sharedWrites.Begin(req, time.Now)()
+	defer r.begin(req)()
 	if ctx.Err() != nil {
 		return ctrl.Result{}, nil // the process ends: nothing is begun
 	}
@@ -139,10 +156,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Get(ctx, req.NamespacedName, &rc); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.forget(req)
-			r.records.forgetGone(req.NamespacedName)
-			r.memories.forgetGone(req.NamespacedName)
+			r.records.forgetGone(req.NamespacedName, isUntold)
+			r.memories.forgetGone(req.NamespacedName, nil)
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if rc.Describes() {
+		r.memories.begin(&rc, memory{})
 	}
 	reconcile, deleting := r.reconcileLive, !rc.DeletionTimestamp.IsZero()
 	if deleting {
@@ -166,7 +186,7 @@ func (r *Reconciler) admit(ctx context.Context, rc *v1alpha1.ReporterConnection,
 		if !asked || release != nil {
 			return ctx, release, waited, held
 		}
-		if !r.attempts.Take(to.Client.Identity(), request, time.Now()) {
+		if !r.attempts.Take(to.Client.Identity(), request) {
 			r.urgent.LoadOrStore(request, false)
 			return ctx, nil, waited, held
 		}

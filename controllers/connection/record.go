@@ -7,15 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/reporter-operator/reporter-operator/api/v1alpha1"
@@ -38,7 +34,6 @@ const eventMoved = "Moved"
 // record is what this process knows of a deletion beside what is on the objects. Without it, as after a restart, a deletion costs a call
 // more, or counts as one that somebody else made, and the time in which claims may be unverified begins anew.
 type record struct {
-	name client.ObjectKey
 	// since is when the deletion was first seen.
 	since time.Time
 	// sent says that a DELETE was sent which may have been carried out, although no answer said so; deleted, that one was.
@@ -89,73 +84,26 @@ func (r *record) unverified(now time.Time) {
 	}
 }
 
-// records are those of the deletions that are under way.
-type records struct {
-	mu    sync.Mutex
-	known map[types.UID]record
+// beginRecord records when a deletion was first seen, by its event or by a pass that came before that.
+func (r *Reconciler) beginRecord(rc *v1alpha1.ReporterConnection) record {
+	return r.records.begin(rc, record{since: time.Now()})
 }
 
-// begin records when a deletion was first seen, by its event or by a pass that came before that, until it is forgotten.
-func (m *records) begin(rc *v1alpha1.ReporterConnection) record {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.known == nil {
-		m.known = map[types.UID]record{}
-	}
-	known, found := m.known[rc.UID]
-	if !found {
-		known = record{name: client.ObjectKeyFromObject(rc), since: time.Now()}
-		m.known[rc.UID] = known
-	}
-	return known
-}
-
-// forgetGone forgets the deletions of a name that is gone, but for what there is still to say of them: the event of their end may be on
-// its way, or may have come before a pass that did not know of it yet.
-func (m *records) forgetGone(name client.ObjectKey) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	maps.DeleteFunc(m.known, func(_ types.UID, known record) bool { return known.name == name && known.trail == nil })
-}
-
-// get returns what is known of a deletion. One that is not known of was seen just now.
-func (m *records) get(resource types.UID) record {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if record, found := m.known[resource]; found {
-		return record
+// recordOf returns what is known of a deletion. One that is not known of was seen just now.
+func (r *Reconciler) recordOf(rc *v1alpha1.ReporterConnection) record {
+	if known, found := r.records.get(rc); found {
+		return known
 	}
 	return record{since: time.Now()}
 }
 
-// update changes what is known of a deletion, unless it is forgotten already: the event of an object's end may overtake the answer
-// to the request that ended it.
-func (m *records) update(resource types.UID, change func(*record)) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if record, found := m.known[resource]; found {
-		change(&record)
-		m.known[resource] = record
-	}
-}
-
-func (m *records) forget(resource types.UID) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.known, resource)
-}
+// isUntold says whether there is still something to say of a deletion: the event of its end may be on its way, or may have come before a
+// pass that did not know of it yet.
+func isUntold(known record) bool { return known.trail != nil }
 
 // takeTrail returns what there is to say of a release, once.
-func (m *records) takeTrail(resource types.UID) *trail {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	record, found := m.known[resource]
-	if !found || record.trail == nil {
-		return nil
-	}
-	taken := record.trail
-	record.trail = nil
-	m.known[resource] = record
+func (r *Reconciler) takeTrail(rc *v1alpha1.ReporterConnection) (taken *trail) {
+	r.records.update(rc, func(record *record) { taken, record.trail = record.trail, nil })
 	return taken
 }
 
@@ -222,11 +170,11 @@ func (r *Reconciler) say(ctx context.Context, rc *v1alpha1.ReporterConnection, b
 func (r *Reconciler) drop(ctx context.Context, rc *v1alpha1.ReporterConnection, left trail, drop func() (bool, error)) error {
 	var before *trail
 	left.twins = r.twinsLeft(rc)
-	r.records.update(rc.UID, func(record *record) {
+	r.records.update(rc, func(record *record) {
 		before, record.trail = record.trail, &left
 	})
 	dropped, err := drop()
-	r.records.update(rc.UID, func(record *record) {
+	r.records.update(rc, func(record *record) {
 		record.released = dropped
 		if !dropped && (err == nil || apierrors.IsConflict(err)) {
 			record.trail = before
@@ -242,8 +190,8 @@ func (r *Reconciler) drop(ctx context.Context, rc *v1alpha1.ReporterConnection, 
 
 // leaveTrail counts, logs and announces a release that the watch shows. One of a resource that was to be retained needed no pass.
 func (r *Reconciler) leaveTrail(ctx context.Context, rc *v1alpha1.ReporterConnection, gone bool) {
-	released := r.records.get(rc.UID).released
-	left := r.records.takeTrail(rc.UID)
+	released := r.recordOf(rc).released
+	left := r.takeTrail(rc)
 	if left == nil && gone && !released && rc.Spec.DeletionPolicy == v1alpha1.DeletionPolicyRetain {
 		left = &trail{cause: causeRetained, twins: r.twinsLeft(rc), silent: true}
 	}

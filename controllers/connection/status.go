@@ -27,14 +27,14 @@ func (r *Reconciler) patchStatus(ctx context.Context, base, rc *v1alpha1.Reporte
 	}
 	ready := orZero(apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady))
 	if decision.TraitsOf(ready.Reason).Shared && saysTheSame(base, rc) &&
-		!r.sharedWrites.Take(rc.EndpointKey(), kube.RequestFor(rc), time.Now()) {
+		!r.sharedWrites.Take(rc.EndpointKey(), kube.RequestFor(rc)) {
 		return ctrl.Result{RequeueAfter: retryIn}, nil
 	}
 	// A pass that a late cache has misled, or that goes on after another process took over, says nothing any more.
 	if err := r.Status().Patch(ctx, rc, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})); err != nil {
 		result, err := kube.ResultOf(err)
 		if result.RequeueAfter > 0 { // another pass asks Reporter again
-			known := r.records.get(rc.UID)
+			known := r.recordOf(rc)
 			result.RequeueAfter = max(result.RequeueAfter, decision.Proportional(known.waited(time.Now())))
 		}
 		return result, err
@@ -121,4 +121,21 @@ func timeOrNil(t time.Time) *metav1.Time {
 
 func isReady(endpoint *v1alpha1.ReporterEndpoint) bool {
 	return apimeta.IsStatusConditionTrue(endpoint.Status.Conditions, v1alpha1.ConditionReady)
+}
+
+func orZero[T any](pointer *T) T {
+	if pointer == nil {
+		return *new(T)
+	}
+	return *pointer
+}
+
+// setStalled says whether only a person can end what keeps a resource from being Ready.
+func setStalled(rc *v1alpha1.ReporterConnection) {
+	ready := apimeta.FindStatusCondition(rc.Status.Conditions, v1alpha1.ConditionReady)
+	if ready == nil || ready.Status == metav1.ConditionTrue || !decision.TraitsOf(ready.Reason).Stalled {
+		apimeta.RemoveStatusCondition(&rc.Status.Conditions, v1alpha1.ConditionStalled)
+		return
+	}
+	setCondition(rc, v1alpha1.ConditionStalled, metav1.ConditionTrue, decision.Block{Reason: ready.Reason, Message: ready.Message})
 }

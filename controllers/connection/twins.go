@@ -37,7 +37,7 @@ func hasTwin(rc *v1alpha1.ReporterConnection) bool {
 // lookForTwins looks for twins where one more look is due, or there were some.
 func (k *keeper) lookForTwins(ctx context.Context) {
 	isOwed := owesLook(k.rc, k.place) && !k.began.Before(k.rc.Status.LooksOwed.StartedAt.Time)
-	isDue := hasTwin(k.rc) && k.began.Sub(k.memories.get(k.rc).lookedForTwins) >= twinsInterval
+	isDue := hasTwin(k.rc) && k.began.Sub(k.memoryOf(k.rc).lookedForTwins) >= twinsInterval
 	if !isOwed && !isDue {
 		return
 	}
@@ -80,7 +80,7 @@ func twinsAmong(found []*reporter.Connection, id string) []string {
 
 // mayLeaveTwins says whether a deletion may leave twins behind that it has not looked for.
 func (d *deletion) mayLeaveTwins() bool {
-	return d.rc.Describes() && (d.rc.Status.LooksOwed != nil || hasTwin(d.rc)) && !d.records.get(d.rc.UID).hasLooked
+	return d.rc.Describes() && (d.rc.Status.LooksOwed != nil || hasTwin(d.rc)) && !d.recordOf(d.rc).hasLooked
 }
 
 // lookForTwins notes which twins a deletion leaves behind, and whether one may be that cannot be looked for. The outcome is not done where that is
@@ -103,21 +103,14 @@ func (d *deletion) lookForTwins(ctx context.Context, place v1alpha1.ObservedIn) 
 		if owed := d.rc.Status.LooksOwed; owed != nil && owed.ObservedIn != place {
 			left = append(left, notLookedFor(owed))
 		}
-		d.records.update(d.rc.UID, func(r *record) { r.twins, r.hasLooked = left, true })
+		d.records.update(d.rc, func(r *record) { r.twins, r.hasLooked = left, true })
 	}
 	return outcome, nil
 }
 
 // lookForTwinsFirst is a pass of a deletion that has no other business in Reporter than lookForTwins. What it rests on may have changed by the
 // time of the answer, so all else is left to the next pass.
-func (d *deletion) lookForTwinsFirst(ctx context.Context) (ctrl.Result, error) {
-	ctx, release, queuedFor, held := d.admit(ctx, d.rc, d.to)
-	if held != nil {
-		return d.block(ctx, decision.JudgeBlock(d.outcomeOf(d.to, held), d.waited))
-	}
-	if release == nil {
-		return d.waitInQueue(ctx, queuedFor)
-	}
+func (d *deletion) lookForTwinsFirst(ctx context.Context, release func()) (ctrl.Result, error) {
 	defer release()
 	place, outcome := d.logIn(ctx, d.to)
 	if outcome.IsDone() {
@@ -134,7 +127,7 @@ func (d *deletion) lookForTwinsFirst(ctx context.Context) (ctrl.Result, error) {
 
 // twinsLeft are the twins that a deletion leaves behind, as far as is known: one that retains the connection does not ask Reporter.
 func (r *Reconciler) twinsLeft(rc *v1alpha1.ReporterConnection) []string {
-	known := r.records.get(rc.UID)
+	known := r.recordOf(rc)
 	if known.hasLooked || !rc.Describes() {
 		return known.twins
 	}

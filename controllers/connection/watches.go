@@ -31,7 +31,7 @@ func (r *Reconciler) ConnectionEvents() handler.TypedFuncs[*v1alpha1.ReporterCon
 	return handler.TypedFuncs[*v1alpha1.ReporterConnection, reconcile.Request]{
 		CreateFunc: func(ctx context.Context, e event.TypedCreateEvent[*v1alpha1.ReporterConnection], q kube.Queue) {
 			if !e.Object.DeletionTimestamp.IsZero() {
-				r.records.begin(e.Object)
+				r.beginRecord(e.Object)
 			}
 			if !e.IsInInitialList {
 				r.wakeClaims(ctx, e.Object, false, q)
@@ -62,7 +62,7 @@ func (r *Reconciler) connectionChanged(ctx context.Context, before, after *v1alp
 		return
 	}
 	if !after.DeletionTimestamp.IsZero() {
-		r.records.begin(after)
+		r.beginRecord(after)
 		if before.UID == after.UID && controllerutil.ContainsFinalizer(before, v1alpha1.ConnectionFinalizer) && !controllerutil.ContainsFinalizer(after, v1alpha1.ConnectionFinalizer) {
 			r.leaveTrail(ctx, after, false)
 		}
@@ -88,17 +88,15 @@ func (r *Reconciler) connectionChanged(ctx context.Context, before, after *v1alp
 func (r *Reconciler) connectionGone(ctx context.Context, rc *v1alpha1.ReporterConnection) {
 	r.leaveTrail(ctx, rc, true)
 	r.forget(kube.RequestFor(rc))
-	r.records.forget(rc.UID)
+	r.records.forget(rc)
 	r.memories.forget(rc)
 }
 
 // forget drops what waits for a turn, or was asked for, under the name of a resource that is gone.
 func (r *Reconciler) forget(request reconcile.Request) {
-	r.attempts.Forget(request, time.Now())
-	r.lookups.Forget(request, time.Now())
-	r.sharedWrites.Forget(request, time.Now())
-	r.requests.Forget(request)
-	r.tests.Forget(request)
+	for _, queue := range r.queues {
+		queue.Forget(request)
+	}
 	r.urgent.Delete(request)
 }
 

@@ -19,7 +19,6 @@ const (
 	reconciler = connectionDir + ".Reconciler"
 	deletion   = connectionDir + ".deletion"
 	record     = connectionDir + ".record"
-	records    = connectionDir + ".records"
 	accessor   = accessDir + ".Accessor"
 	queues     = admissionDir + ".Queues"
 	pacer      = admissionDir + ".Pacer"
@@ -236,8 +235,8 @@ var mutants = []mutant{
 	{"a namespace that is gone is not terminating", kubeDir + ".IsTerminating", never(`apierrors.IsNotFound(err) || apierrors.IsForbidden(err)`), unitTest(kubeDir, "TestIsTerminating")},
 	{"the status is written to another resource of the same name", reconciler + ".patchStatus", replace(`client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`), scene("TestStatusIsNotWrittenToAnotherResourceOfTheSameName")},
 	{"the status is written by what a late cache shows", reconciler + ".patchStatus", replace(`client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`), scene("TestStartOfAWaitIsKeptByALateCache")},
-	{"a trail is left twice", records + ".takeTrail", remove(`record.trail = nil`), scene("TestReleaseIsToldOnce")},
-	{"no trail is left", reconciler + ".drop", remove(`r.records.update(rc.UID, func(record *record) { before, record.trail = record.trail, &left })`), scene("TestReleaseIsToldOnce")},
+	{"a trail is left twice", reconciler + ".takeTrail", replace(`taken, record.trail = record.trail, nil`, `taken = record.trail`), scene("TestReleaseIsToldOnce")},
+	{"no trail is left", reconciler + ".drop", remove(`r.records.update(rc, func(record *record) { before, record.trail = record.trail, &left })`), scene("TestReleaseIsToldOnce")},
 	{"a trail is lost with the answer to the release", reconciler + ".drop", always(`err == nil || apierrors.IsConflict(err)`), scene("TestWarningIsNotLostWithTheAnswerToTheRelease")},
 	{"a trail is left of what somebody else released", reconciler + ".drop", never(`!dropped && (err == nil || apierrors.IsConflict(err))`), scene("TestReleaseBySomebodyElseIsNotTold")},
 
@@ -247,7 +246,7 @@ var mutants = []mutant{
 	{"a refused release of a RoleBinding is not told", protectionDir + ".RoleBindingReconciler.Reconcile", never(`refusal != ""`), unitTest(protectionDir, "TestRefusedReleaseOfARoleBindingIsTold")},
 	{"what was not looked up is deleted", deletion + ".attemptOnce", replace(`outcome.Unanswered`, `false`), scene("TestLookUpThatIsNotAnsweredIsNoLookUp")},
 	{"a refused finalizer of a successor is not told", deletion + ".sayNotHeld", always(`refusal == ""`), scene("TestRefusedFinalizerOfASuccessorIsTold")},
-	{"what may be deleted is told to stay", deletion + ".staying", never(`d.records.get(d.rc.UID).sent`), scene("TestConnectionThatMayBeDeletedIsNotToldToStay")},
+	{"what may be deleted is told to stay", deletion + ".staying", never(`d.recordOf(d.rc).sent`), scene("TestConnectionThatMayBeDeletedIsNotToldToStay")},
 	{"one Secret that is not released keeps the others", protectionDir + ".SecretReconciler.releaseAllUnmarked", insertAfter(`failed = append(failed, r.releaseUnmarked(ctx, client.ObjectKeyFromObject(secret)))`, `if errors.Join(failed...) != nil { break }`), scene("TestRefusedReleaseOfASecretKeepsNoOther")},
 	{"a conflict is told as a refusal", kubeDir + ".RefusalOf", replace(`http.StatusBadRequest`, `http.StatusBadRequest, http.StatusConflict`), unitTest(kubeDir, "TestRefusalOf")},
 	{"who else holds a resource is not told", reconciler + ".sayWhoElseHolds", always(`!held`), scene("TestEachOutcomeIsToldWhileOthersHoldTheResource")},
@@ -277,7 +276,7 @@ var mutants = []mutant{
 	{"all that waits asks at once after a start", reconciler + ".ConnectionEvents", never(`e.IsInInitialList && decision.WaitsForReporter(e.Object)`), scene("TestWhatWaitsDoesNotAskAtOnceAfterAStart")},
 	{"routine look-ups take no turn", reconciler + ".isTurnToLookUp", always(`to.Client == nil`), scene("TestRoutineLookUpsArePacedAfterAStart")},
 	{"urgency is ignored for a connection", reconciler + ".admit", always(`!asked || release != nil`), scene("TestAttemptThatSomebodyAsksForIsMadeAtOnce")},
-	{"who asks for attempts gets all of them", reconciler + ".admit", never(`!r.attempts.Take(to.Client.Identity(), request, time.Now())`), scene("TestAttemptsThatSomebodyAsksForAreOneASecond")},
+	{"who asks for attempts gets all of them", reconciler + ".admit", never(`!r.attempts.Take(to.Client.Identity(), request)`), scene("TestAttemptsThatSomebodyAsksForAreOneASecond")},
 	{"that somebody asked is forgotten before its turn", reconciler + ".admit", remove(`r.urgent.LoadOrStore(request, false)`), scene("TestAttemptsThatSomebodyAsksForAreOneASecond")},
 	{"urgency is ignored for an endpoint", checker + ".Reconcile", never(`r.takeUrgent(req.NamespacedName)`), scene("TestCheckThatSomebodyAsksForIsMadeAtOnce")},
 	{"endpoints at the same Reporter are not woken", checker + ".EndpointEvents", remove(`if !isReady(e.ObjectOld) && isReady(e.ObjectNew) {…}`), scene("TestEndpointsOfOneReporterAreReadyTogether")},
@@ -303,11 +302,14 @@ var mutants = []mutant{
 	{"that somebody asked is forgotten in line", reconciler + ".requestSlot", remove(`r.urgent.Store(w.Request, true)`), scene("TestAttemptThatSomebodyAsksForKeepsToTheLimit")},
 	{"one namespace's endpoints are checked before all others", endpointDir + ".checksPerNamespace", replace(`16`, `4096`), scene("TestEndpointsThatHangDelayNobodyElsesCheck")},
 	{"endpoints that hang are checked before those that answered", checker + ".Reconcile", never(`isHopeful(&endpoint) || r.isUrgent(req.NamespacedName)`), scene("TestEndpointsThatHangDelayNobodyElsesCheck")},
-	{"the pacer forgets the place of a request", pacer + ".Take", remove(`p.waiting[request] = at`), unitTest(admissionDir, "TestPacerGivesTurnsInOrder")},
-	{"a turn ends with the request that leaves", pacer + ".withdraw", remove(`p.grantNext(l, now)`), unitTest(admissionDir, "TestPacerLetsThroughWhatIsExempt")},
-	{"a turn that is not taken is kept", pacer + ".Begin", never(`p.waiting[request] == at`), unitTest(admissionDir, "TestPacerGivesOnATurnThatIsNotTaken")},
-	{"what is exempt waits", pacer + ".Take", never(`p.exempt[request]`), unitTest(admissionDir, "TestPacerLetsThroughWhatIsExempt")},
-	{"a request that is woken early loses its turn", pacer + ".Take", remove(`case at != nil && l.granted == at:`), unitTest(admissionDir, "TestPacerGivesTurnsInOrder")},
+	{"turns come one right after the other", pacer + ".Take", remove(`p.lanes.pace(lane, p.interval)`), unitTest(admissionDir, "TestPacerGivesTurnsInOrder")},
+	{"the turn before is forgotten where nobody waits", queues + ".pace", replace(`true`, `false`), unitTest(admissionDir, "TestPacerGivesTurnsInOrder")},
+	{"lanes that nobody needs are kept", queues + ".pace", remove(`q.grantNext(server)`), unitTest(admissionDir, "TestPacerForgetsItsLanes")},
+	{"a turn ends with the request that leaves", queues + ".passOn", remove(`q.grantNext(grant.Server)`), unitTest(admissionDir, "TestPacerLetsThroughWhatIsExempt")},
+	{"the turn of who has left is kept", queues + ".Forget", never(`grant != nil`), unitTest(admissionDir, "TestPacerLeavesNoGapBehind")},
+	{"what is exempt waits", pacer + ".Take", never(`p.endExemption(request)`), unitTest(admissionDir, "TestPacerLetsThroughWhatIsExempt")},
+	{"an exemption lasts", pacer + ".endExemption", remove(`delete(p.exempt, request)`), unitTest(admissionDir, "TestPacerLetsThroughWhatIsExempt")},
+	{"a request that is woken early loses its turn", queues + ".enqueue", never(`w.AtOnce || grant != nil && !grant.onTrial`), unitTest(admissionDir, "TestPacerGivesTurnsInOrder")},
 
 	// Some namespaces alone
 	{"a namespace is missing in a list of all", scopeDir + ".oneByOne.List", replace(`all = append(all, items...)`, `all = items`), unitTest(scopeDir, "TestOneByOne")},
