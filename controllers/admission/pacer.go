@@ -25,8 +25,8 @@ func NewPacer[L, R comparable](interval time.Duration) *Pacer[L, R] {
 // OnDispatch says how a request whose turn comes is reconciled.
 func (p *Pacer[L, R]) OnDispatch(dispatch Dispatch[R]) { p.lanes.OnDispatch(dispatch) }
 
-// Begin must be called when the reconcile of a request begins, and the function it returns when it ends: a turn that it was dispatched for,
-// and did not ask for, goes to the next waiter.
+// Begin must be called when the reconcile of a request begins, and the function it returns when it ends: the turn of a request that was
+// dispatched, or woken before its turn, and did not ask for it, goes to the next waiter.
 func (p *Pacer[L, R]) Begin(request R) (end func()) { return p.lanes.Begin(request) }
 
 // Take says whether it is a request's turn, which is then used up. Otherwise the request waits, and is dispatched when its turn comes.

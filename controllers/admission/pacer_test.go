@@ -123,9 +123,13 @@ func TestPacerGivesOnATurnThatIsNotTaken(t *testing.T) {
 		p.takes("r", "a", true)
 		p.takes("r", "b", false, "b in 1s")
 		p.takes("r", "c", false)
+		p.reconciles("b", func() {}, "c in 1s") // something else woke it, and it has nothing to do
+		p.takes("r", "b", false)
 		p.after(time.Second)
-		p.reconciles("b", func() { p.Exempt("b") }, "c in 0s") // it has nothing to do now
-		p.takes("r", "b", true)                                // and is let through later all the same
+		p.reconciles("c", func() {}, "b in 0s")
+		p.takes("r", "c", false)
+		p.reconciles("b", func() { p.Exempt("b") }, "c in 0s")
+		p.takes("r", "b", true) // and is let through later all the same
 		p.takes("r", "c", true)
 		p.takes("r", "c", false, "c in 1s") // a turn that begins in a reconcile is for the next one
 		p.after(time.Second)

@@ -218,7 +218,7 @@ func (q *Queues[S, R]) IsWaiting(request R) bool {
 	return q.waiting[request] != nil || q.granted[request] != nil
 }
 
-// Forget takes a request that is gone out of its queue. If it was granted, the next waiter gets the slot.
+// Forget takes a request out of its queue that is gone, or needs no slot any more. If it was granted, the next waiter gets the slot.
 func (q *Queues[S, R]) Forget(request R) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -82,8 +82,7 @@ func (k *keeper) search(ctx context.Context) (decision.CreationVerdict, error) {
 // searchFor looks for what came of the request that a resource has a record of.
 func (r *Reconciler) searchFor(ctx context.Context, rc *v1alpha1.ReporterConnection, mark decision.Mark, place v1alpha1.ObservedIn, to access.Target,
 	waited time.Duration) (decision.CreationVerdict, []*reporter.Connection) {
-	r.noteRequest(rc)
-	record, known := rc.Status.Creation, r.memoryOf(rc)
+	record, known := rc.Status.Creation, r.noteRequest(rc)
 	s := decision.Search{IsSamePlace: record.ObservedIn == place, URL: record.URL, Began: time.Now()}
 	s.Due = known.since().Add(to.Endpoint.Spec.Timeout.Duration + decision.LateBy)
 	var found []*reporter.Connection

@@ -188,7 +188,7 @@ func (d *deletion) staying(cause, why string) trail {
 	return trail{cause: cause, eventType: corev1.EventTypeNormal, note: "the connection stays in Reporter, as " + why}
 }
 
-// inSlot has something done that sends requests to Reporter and then gives the slot for them back, once there is one.
+// inSlot waits for a slot for requests to Reporter, and has something done in it, which gives the slot back.
 func (d *deletion) inSlot(ctx context.Context, do func(ctx context.Context, release func()) (ctrl.Result, error)) (ctrl.Result, error) {
 	ctx, release, queuedFor, held := d.admit(ctx, d.rc, d.to)
 	switch {

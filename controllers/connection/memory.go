@@ -74,11 +74,15 @@ func (r *Reconciler) memoryOf(rc *v1alpha1.ReporterConnection) memory {
 	return known
 }
 
-// noteRequest notes when the request to create a connection was made that a resource has a record of.
-func (r *Reconciler) noteRequest(rc *v1alpha1.ReporterConnection) {
+// noteRequest notes when the request to create a connection was made that a resource has a record of, and returns what is known then. What is
+// forgotten already was learned of just now.
+func (r *Reconciler) noteRequest(rc *v1alpha1.ReporterConnection) memory {
+	noted := memory{requested: rc.Status.Creation.StartedAt.Time, learned: time.Now()}
 	r.memories.update(rc, func(known *memory) {
-		if startedAt := rc.Status.Creation.StartedAt.Time; !known.requested.Equal(startedAt) {
-			known.requested, known.learned = startedAt, time.Now()
+		if !known.requested.Equal(noted.requested) {
+			known.requested, known.learned = noted.requested, noted.learned
 		}
+		noted = *known
 	})
+	return noted
 }

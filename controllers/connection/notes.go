@@ -3,7 +3,7 @@
 package connection
 
 import (
-	"maps"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -14,11 +14,11 @@ import (
 // resource of the same name has notes of its own.
 type notes[T any] struct {
 	mu    sync.Mutex
-	known map[types.UID]note[T]
+	known map[client.ObjectKey][]note[T]
 }
 
 type note[T any] struct {
-	name client.ObjectKey
+	of   types.UID
 	what T
 }
 
@@ -26,23 +26,25 @@ type note[T any] struct {
 func (n *notes[T]) begin(resource client.Object, first T) T {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if known := n.find(resource); known != nil {
+		return known.what
+	}
 	if n.known == nil {
-		n.known = map[types.UID]note[T]{}
+		n.known = map[client.ObjectKey][]note[T]{}
 	}
-	of, found := n.known[resource.GetUID()]
-	if !found {
-		of = note[T]{client.ObjectKeyFromObject(resource), first}
-		n.known[resource.GetUID()] = of
-	}
-	return of.what
+	name := client.ObjectKeyFromObject(resource)
+	n.known[name] = append(n.known[name], note[T]{resource.GetUID(), first})
+	return first
 }
 
 // get returns what is noted of a resource, if anything is.
-func (n *notes[T]) get(resource client.Object) (T, bool) {
+func (n *notes[T]) get(resource client.Object) (what T, found bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	of, found := n.known[resource.GetUID()]
-	return of.what, found
+	if known := n.find(resource); known != nil {
+		return known.what, true
+	}
+	return what, false
 }
 
 // update changes what is noted of a resource, unless it is forgotten already: the event of an object's end may overtake the answer to the
@@ -50,22 +52,38 @@ func (n *notes[T]) get(resource client.Object) (T, bool) {
 func (n *notes[T]) update(resource client.Object, change func(*T)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if of, found := n.known[resource.GetUID()]; found {
-		change(&of.what)
-		n.known[resource.GetUID()] = of
+	if known := n.find(resource); known != nil {
+		change(&known.what)
 	}
 }
 
 // forget drops what is noted of a resource that is gone.
 func (n *notes[T]) forget(resource client.Object) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.known, resource.GetUID())
+	n.drop(client.ObjectKeyFromObject(resource), func(known note[T]) bool { return known.of == resource.GetUID() })
 }
 
-// forgetGone drops what a pass has noted of a name that was gone meanwhile, but for what is still needed, if anything can be.
+// forgetGone drops what a pass has noted of a name that was gone meanwhile, but for what is still needed.
 func (n *notes[T]) forgetGone(name client.ObjectKey, isNeeded func(T) bool) {
+	n.drop(name, func(known note[T]) bool { return !isNeeded(known.what) })
+}
+
+func (n *notes[T]) drop(name client.ObjectKey, which func(note[T]) bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	maps.DeleteFunc(n.known, func(_ types.UID, of note[T]) bool { return of.name == name && (isNeeded == nil || !isNeeded(of.what)) })
+	if left := slices.DeleteFunc(n.known[name], which); len(left) > 0 {
+		n.known[name] = left
+	} else {
+		delete(n.known, name)
+	}
+}
+
+// find is for who has the lock. What it returns is there until the lock is given back.
+func (n *notes[T]) find(resource client.Object) *note[T] {
+	known := n.known[client.ObjectKeyFromObject(resource)]
+	for i := range known {
+		if known[i].of == resource.GetUID() {
+			return &known[i]
+		}
+	}
+	return nil
 }

@@ -78,7 +78,7 @@ type Reconciler struct {
 	lookups      *admission.Pacer[lookupLane, reconcile.Request]
 	attempts     *admission.Pacer[reporter.Identity, reconcile.Request]
 	sharedWrites *admission.Pacer[client.ObjectKey, reconcile.Request]
-	queues       []waitQueue // all of them
+	waits        []wait // all of these
 	records      notes[record]
 	memories     notes[memory]
 	snapshots    kube.SharedReads[*snapshot]
@@ -86,11 +86,14 @@ type Reconciler struct {
 	urgent sync.Map
 }
 
-// waitQueue is where a resource waits for something, until another pass is dispatched for it.
-type waitQueue interface {
-	OnDispatch(dispatch admission.Dispatch[reconcile.Request])
-	Begin(request reconcile.Request) (end func())
-	Forget(request reconcile.Request)
+// wait is where a resource waits for something until another pass is dispatched for it, and the priority of that.
+type wait struct {
+	priority int
+	queue    interface {
+		OnDispatch(dispatch admission.Dispatch[reconcile.Request])
+		Begin(request reconcile.Request) (end func())
+		Forget(request reconcile.Request)
+	}
 }
 
 // Init makes a Reconciler ready for use.
@@ -104,18 +107,15 @@ func (r *Reconciler) Init() *Reconciler {
 	}
 	r.attempts = admission.NewPacer[reporter.Identity, reconcile.Request](attemptInterval)
 	r.sharedWrites = admission.NewPacer[client.ObjectKey, reconcile.Request](sharedWriteInterval)
-	r.queues = []waitQueue{r.sharedWrites, r.lookups, r.attempts, r.tests, r.requests}
+	r.waits = []wait{{kube.PriorityRoutine, r.sharedWrites}, {kube.PriorityRoutine, r.lookups}, {kube.PriorityGranted, r.attempts},
+		{kube.PriorityRoutine, r.tests}, {kube.PriorityGranted, r.requests}}
 	return r
 }
 
 // OnQueue gives the reconciler the queue of its controller before it is used: what waited for Reporter is dispatched into it.
 func (r *Reconciler) OnQueue(q kube.Queue) {
-	for _, queue := range r.queues {
-		priority := kube.PriorityRoutine
-		if queue == r.requests || queue == r.attempts {
-			priority = kube.PriorityGranted
-		}
-		queue.OnDispatch(func(request reconcile.Request, after time.Duration) { kube.Enqueue(q, request, priority, after) })
+	for _, wait := range r.waits {
+		wait.queue.OnDispatch(func(request reconcile.Request, after time.Duration) { kube.Enqueue(q, request, wait.priority, after) })
 	}
 }
 
@@ -128,8 +128,8 @@ func (r *Reconciler) Tried(identity reporter.Identity) bool { return r.requests.
 // begin begins a pass over a resource wherever it may have waited, and returns what ends it there.
 func (r *Reconciler) begin(request reconcile.Request) (end func()) {
 	var ends []func()
-	for _, queue := range r.queues {
-		ends = append(ends, queue.Begin(request))
+	for _, wait := range r.waits {
+		ends = append(ends, wait.queue.Begin(request))
 	}
 	return func() {
 		for _, end := range ends {
@@ -157,7 +157,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		if apierrors.IsNotFound(err) {
 			r.forget(req)
 			r.records.forgetGone(req.NamespacedName, isUntold)
-			r.memories.forgetGone(req.NamespacedName, nil)
+			r.memories.forgetGone(req.NamespacedName, func(memory) bool { return false }) // nothing of them outlives the resource
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}

@@ -94,8 +94,8 @@ func (r *Reconciler) connectionGone(ctx context.Context, rc *v1alpha1.ReporterCo
 
 // forget drops what waits for a turn, or was asked for, under the name of a resource that is gone.
 func (r *Reconciler) forget(request reconcile.Request) {
-	for _, queue := range r.queues {
-		queue.Forget(request)
+	for _, wait := range r.waits {
+		wait.queue.Forget(request)
 	}
 	r.urgent.Delete(request)
 }

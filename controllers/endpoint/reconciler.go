@@ -42,8 +42,6 @@ type Reconciler struct {
 	requested map[client.ObjectKey]time.Time
 	// urgent are the endpoints for which somebody has asked for a check now.
 	urgent map[client.ObjectKey]bool
-	// gone are the endpoints that are to be forgotten once more.
-	gone map[client.ObjectKey]bool
 	// checks has those of one namespace wait for each other.
 	checks *admission.Queues[string, reconcile.Request]
 }
@@ -95,24 +93,14 @@ func (r *Reconciler) requestedCheckDelay(endpoint client.ObjectKey, now time.Tim
 	return next.Sub(now)
 }
 
-// forget drops what is known of an endpoint that is gone, and returns when to do so once more, 0 if that was done: a pass under way that has
-// read it before may use it until then.
-func (r *Reconciler) forget(endpoint client.ObjectKey) time.Duration {
+// forget drops what is known of an endpoint that is gone.
+func (r *Reconciler) forget(endpoint client.ObjectKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.requested, endpoint)
 	delete(r.urgent, endpoint)
 	r.Access.Release(endpoint)
 	r.checks.Forget(reconcile.Request{NamespacedName: endpoint})
-	if r.gone[endpoint] {
-		delete(r.gone, endpoint)
-		return 0
-	}
-	if r.gone == nil {
-		r.gone = map[client.ObjectKey]bool{}
-	}
-	r.gone[endpoint] = true
-	return kube.PassTimeout
 }
 
 // markUrgent has the next check of an endpoint made whatever its Reporter has asked for.
@@ -145,9 +133,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	var endpoint v1alpha1.ReporterEndpoint
 	if err := r.Get(ctx, req.NamespacedName, &endpoint); err != nil {
 		if apierrors.IsNotFound(err) {
-			return ctrl.Result{RequeueAfter: r.forget(req.NamespacedName)}, nil
+			r.forget(req.NamespacedName)
 		}
-		return ctrl.Result{}, err
+		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	free, _ := r.checks.Acquire(admission.Waiter[string, reconcile.Request]{Request: req, Server: req.Namespace, Limit: checksPerNamespace,
 		Preferred: isHopeful(&endpoint) || r.isUrgent(req.NamespacedName), Now: time.Now()})

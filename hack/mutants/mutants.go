@@ -186,7 +186,7 @@ var mutants = []mutant{
 
 	// What histories alone are played for: what really came about, whatever the operator knows of it
 	{"a hand-over is told as a Retain", deletion + ".handOver", replace(`causeHandedOver`, `causeRetained`), simulation},
-	{"a release is not told where the watch is late", reconciler + ".connectionGone", replace(`r.leaveTrail(ctx, rc, true)`, `if !r.records.get(rc.UID).released { r.leaveTrail(ctx, rc, true) }`), simulation},
+	{"a release is not told where the watch is late", reconciler + ".connectionGone", replace(`r.leaveTrail(ctx, rc, true)`, `if !r.recordOf(rc).released { r.leaveTrail(ctx, rc, true) }`), simulation},
 	{"everybody may use an endpoint", accessor + ".endpointFor", replace(`if allowed {…}`, `if allowed || err == nil { return &endpoint, nil }`), simulation},
 	{"another namespace's claim is named", connectionDir + ".nameFor", never(`other.Namespace != reader.Namespace`), simulation},
 	{"the path of a URL is left out", reporterDir + ".parseBaseURL", replace(`strings.TrimSuffix(path.Clean("/"+base.Path), "/")`, `strings.TrimSuffix(path.Clean("/"), "/")`), simulation},
@@ -235,6 +235,10 @@ var mutants = []mutant{
 	{"a namespace that is gone is not terminating", kubeDir + ".IsTerminating", never(`apierrors.IsNotFound(err) || apierrors.IsForbidden(err)`), unitTest(kubeDir, "TestIsTerminating")},
 	{"the status is written to another resource of the same name", reconciler + ".patchStatus", replace(`client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`), scene("TestStatusIsNotWrittenToAnotherResourceOfTheSameName")},
 	{"the status is written by what a late cache shows", reconciler + ".patchStatus", replace(`client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`), scene("TestStartOfAWaitIsKeptByALateCache")},
+	{"what is noted ends with the first of its name", connectionDir + ".notes.forget", replace(`known.of == resource.GetUID()`, `true`), unitTest(connectionDir, "TestNotes")},
+	{"notes are those of any resource of the name", connectionDir + ".notes.find", replace(`known[i].of == resource.GetUID()`, `true`), unitTest(connectionDir, "TestNotes")},
+	{"what is still to be told is forgotten", connectionDir + ".notes.forgetGone", replace(`!isNeeded(known.what)`, `true`), unitTest(connectionDir, "TestNotes")},
+	{"what a late pass notes is kept", connectionDir + ".notes.drop", remove(`delete(n.known, name)`), unitTest(connectionDir, "TestNotes")},
 	{"a trail is left twice", reconciler + ".takeTrail", replace(`taken, record.trail = record.trail, nil`, `taken = record.trail`), scene("TestReleaseIsToldOnce")},
 	{"no trail is left", reconciler + ".drop", remove(`r.records.update(rc, func(record *record) { before, record.trail = record.trail, &left })`), scene("TestReleaseIsToldOnce")},
 	{"a trail is lost with the answer to the release", reconciler + ".drop", always(`err == nil || apierrors.IsConflict(err)`), scene("TestWarningIsNotLostWithTheAnswerToTheRelease")},
@@ -354,7 +358,6 @@ var mutants = []mutant{
 	{"a token is repeated in a text", reporterDir + ".answer.clean", remove(`for _, secret := range a.secrets {…}`), clientTest("TestTokenIsNotRepeated")},
 	{"the operator speaks to its own machine", reporterDir + ".Network.allows", replace(`return n.AllowLoopback`, `return true`), clientTest("TestAddressesAreRefused")},
 	{"the operator speaks to link-local addresses", reporterDir + ".Network.allows", never(`address.IsLinkLocalUnicast()`), clientTest("TestAddressesAreRefused")},
-	{"an endpoint that is gone is forgotten once", checker + ".forget", replace(`return kube.PassTimeout`, `return 0`), scene("TestNothingGrowsWithWhatUsersWrite")},
 	{"what is asked for a confirmation is kept", accessor + ".Confirm", remove(`defer a.pool.Release(confirming + rc.EndpointKey().String())`), scene("TestNothingGrowsWithWhatUsersWrite")},
 	{"answers that were shared for a moment are kept", kubeDir + ".SharedReads.share", remove(`time.AfterFunc(Moment, s.forgetOld)`), scene("TestNothingGrowsWithWhatUsersWrite")},
 	{"what nobody uses is kept", reporterDir + ".Pool.release", always(`shared.users > 0`), clientTest("TestNothingGrowsWithChurn")},
