@@ -193,11 +193,11 @@ func run(ctx context.Context) error {
 	if len(s.namespaces) == 0 {
 		return work(ctx, scope.Scope{})
 	}
-	reader, err := client.New(config, client.Options{Scheme: scheme})
+	server, err := client.New(config, client.Options{Scheme: scheme})
 	if err != nil {
 		return fmt.Errorf("making a client: %w", err)
 	}
-	return scope.RunInNamespaces(ctx, reader, s.namespaces, work)
+	return scope.RunInNamespaces(ctx, server, s.namespaces, work)
 }
 
 func manage(ctx context.Context, config *rest.Config, manager ctrl.Options, options controllers.Options) error {

@@ -18,7 +18,7 @@ import (
 
 // endpoints has an endpoint under every name that lets everybody in, and remembers which were asked for. It also has every RoleBinding.
 type endpoints struct {
-	client.Reader
+	client.Client
 	asked []string
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,8 +20,17 @@ import (
 
 // roleBindings answers for the RoleBinding of each namespace.
 type roleBindings struct {
-	client.Reader
+	client.Client
 	answers map[string]error
+	user    string // who asks; nobody tells, if it is empty
+}
+
+func (r roleBindings) Create(_ context.Context, object client.Object, _ ...client.CreateOption) error {
+	if r.user == "" {
+		return errors.New("not told")
+	}
+	object.(*authenticationv1.SelfSubjectReview).Status.UserInfo.Username = r.user
+	return nil
 }
 
 func (r roleBindings) Get(_ context.Context, key client.ObjectKey, _ client.Object, _ ...client.GetOption) error {
@@ -38,7 +48,7 @@ func testGrants(t *testing.T) {
 	missing := apierrors.NewNotFound(resource, "reporter-operator")
 	down := apierrors.NewInternalError(errors.New("etcd has no leader"))
 	server := roleBindings{answers: map[string]error{}}
-	g := &grants{reader: server, namespaces: []string{"a", "b", "c"}, logged: map[string]bool{}, refused: map[string]time.Time{}}
+	g := &grants{server: server, namespaces: []string{"a", "b", "c"}, logged: map[string]bool{}, refused: map[string]time.Time{}}
 	for _, step := range []struct {
 		what    string
 		wait    time.Duration
@@ -100,5 +110,19 @@ func TestNamespaceThatIsNamedTwiceIsOne(t *testing.T) {
 	})
 	if !errors.Is(err, done) {
 		t.Error(err)
+	}
+}
+
+func TestCommandToGrantNamesThisOperator(t *testing.T) {
+	for user, want := range map[string]string{
+		"": "--clusterrole=reporter-operator-manager-role --serviceaccount=reporter-operator-system:reporter-operator-controller-manager",
+		"system:serviceaccount:reports:ledger-controller-manager": "--clusterrole=ledger-manager-role --serviceaccount=reports:ledger-controller-manager",
+		"system:serviceaccount:reports:other":                     "--clusterrole=reporter-operator-manager-role --serviceaccount=reporter-operator-system:reporter-operator-controller-manager",
+		"kubernetes-admin":                                        "--clusterrole=reporter-operator-manager-role --serviceaccount=reporter-operator-system:reporter-operator-controller-manager",
+	} {
+		g := grants{server: roleBindings{user: user}}
+		if got := g.commandToGrant(t.Context(), "billing"); got != "kubectl create rolebinding reporter-operator --namespace billing "+want {
+			t.Errorf("for %q it is %s", user, got)
+		}
 	}
 }

@@ -8,8 +8,10 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -144,10 +146,10 @@ func isOlder(a, b string) bool {
 // RunInNamespaces calls work for those of the namespaces in which the operator has its rights, until ctx is done or work fails. When
 // they have become others, it ends work through its context and calls it anew, since no manager takes up another namespace. As
 // at the end of the process, the requests under way are waited for, so that no resource is worked on twice at a time.
-func RunInNamespaces(ctx context.Context, reader client.Reader, namespaces []string, work func(context.Context, Scope) error) error {
+func RunInNamespaces(ctx context.Context, server client.Client, namespaces []string, work func(context.Context, Scope) error) error {
 	namespaces = slices.Clone(namespaces)
 	slices.Sort(namespaces) // one that is named twice would be listed twice
-	g := grants{reader: reader, namespaces: slices.Compact(namespaces), recheck: make(chan struct{}, 1), logged: map[string]bool{}, refused: map[string]time.Time{}}
+	g := grants{server: server, namespaces: slices.Compact(namespaces), recheck: make(chan struct{}, 1), logged: map[string]bool{}, refused: map[string]time.Time{}}
 	for g.check(ctx, true); g.unsure; g.check(ctx, true) { // claims in a namespace that is taken for lost would not count
 		select {
 		case <-time.After(time.Second):
@@ -176,7 +178,7 @@ func RunInNamespaces(ctx context.Context, reader client.Reader, namespaces []str
 
 // grants knows in which namespaces the operator has its rights.
 type grants struct {
-	reader     client.Reader
+	server     client.Client
 	namespaces []string
 	recheck    chan struct{}
 
@@ -237,7 +239,7 @@ func (g *grants) check(ctx context.Context, all bool) bool {
 			continue
 		}
 		// It allows to read itself. Whatever else lets the operator read it does not make up for it: it could not be held.
-		err := g.reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: RoleBindingName}, &rbacv1.RoleBinding{})
+		err := g.server.Get(ctx, client.ObjectKey{Namespace: namespace, Name: RoleBindingName}, &rbacv1.RoleBinding{})
 		if !apierrors.IsForbidden(err) {
 			delete(g.refused, namespace)
 		} else if g.refused[namespace].IsZero() {
@@ -248,7 +250,7 @@ func (g *grants) check(ctx context.Context, all bool) bool {
 			granted = append(granted, namespace)
 			delete(g.logged, namespace)
 		case apierrors.IsNotFound(err) || apierrors.IsForbidden(err) && (g.logged[namespace] || time.Since(g.refused[namespace]) >= refusalPatience):
-			g.logMissing(namespace, err)
+			g.logMissing(ctx, namespace, err)
 		default:
 			g.unsure = true
 			ctrl.Log.Error(err, "Finding out whether to work in a namespace", "namespace", namespace)
@@ -262,13 +264,28 @@ func (g *grants) check(ctx context.Context, all bool) bool {
 	return changed
 }
 
-// logMissing logs once that a namespace lacks its RoleBinding, and how to create it under the names that config/default gives.
-func (g *grants) logMissing(namespace string, reason error) {
+// logMissing logs once that a namespace lacks its RoleBinding, and how to create it.
+func (g *grants) logMissing(ctx context.Context, namespace string, reason error) {
 	if g.logged[namespace] {
 		return
 	}
 	g.logged[namespace] = true
 	ctrl.Log.Info("Not working in a namespace, as it has no RoleBinding for the operator, or does not exist", "namespace", namespace,
-		"reason", reason.Error(), "run", fmt.Sprintf("kubectl create rolebinding %s --namespace %s --clusterrole=reporter-operator-manager-role "+
-			"--serviceaccount=reporter-operator-system:reporter-operator-controller-manager", RoleBindingName, namespace))
+		"reason", reason.Error(), "run", g.commandToGrant(ctx, namespace))
+}
+
+// commandToGrant is how to create the RoleBinding of a namespace. The ClusterRole and the ServiceAccount have the same prefix, whatever that
+// is; where the API server does not tell who the operator is, it is the one that config/default gives.
+func (g *grants) commandToGrant(ctx context.Context, namespace string) string {
+	const account, role = "controller-manager", "manager-role"
+	home, prefix := "reporter-operator-system", "reporter-operator-"
+	var review authenticationv1.SelfSubjectReview
+	if err := g.server.Create(ctx, &review); err == nil {
+		user, _ := strings.CutPrefix(review.Status.UserInfo.Username, "system:serviceaccount:")
+		in, name, _ := strings.Cut(user, ":")
+		if before, found := strings.CutSuffix(name, account); found {
+			home, prefix = in, before
+		}
+	}
+	return fmt.Sprintf("kubectl create rolebinding %s --namespace %s --clusterrole=%s --serviceaccount=%s:%s", RoleBindingName, namespace, prefix+role, home, prefix+account)
 }
