@@ -60,6 +60,7 @@ var _ = Describe("A Reporter that is down", func() {
 		s := newStage(ctx).withEndpoint(ctx)
 		sibling := s.endpoint("sibling", s.server.URL)
 		Expect(world.Create(ctx, sibling)).To(Succeed())
+		Eventually(ctx, reasonOf(sibling, "Ready")).Should(Equal("Available")) // else a connection may say first that there is none
 		ids := s.populate(ctx, s.namespace, 20, func(rc *v1alpha1.ReporterConnection) {
 			if strings.HasSuffix(rc.Name, "5") {
 				rc.Spec.EndpointRef.Name = "sibling"
