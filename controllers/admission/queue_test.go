@@ -276,7 +276,13 @@ func TestServerThatIsLeftAlone(t *testing.T) {
 		<-time.After(20 * time.Second)
 		c.waits(a, "fifth", 0)
 		c.Block(waiting(a, "second", true), Blockage{For: time.Second}) // the longer one counts
-		c.waits(a, "third", 20*time.Second)                             // somebody asked for it
+		c.waits(a, "third", 20*time.Second)                             // something woke it
+		atOnce := waiting(a, "asked for", true)
+		atOnce.AtOnce = true
+		if ok, _ := c.acquire(atOnce); !ok {
+			t.Fatal("what somebody asks for waits for the end of the pause")
+		}
+		c.release(a)
 		c.granted("third in 40s")
 		<-time.After(40 * time.Second)
 		c.sends(a, "third")

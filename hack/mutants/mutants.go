@@ -302,7 +302,7 @@ var mutants = []mutant{
 	{"deletions wait behind look-ups", connectionDir + ".waiterFor", replace(`!rc.DeletionTimestamp.IsZero()`, `false`), scene("TestDeletionsGoBeforeLookUps")},
 	{"a server is asked that is to be left alone", queues + ".Acquire", never(`w.Now.Before(in.until)`), unitTest(admissionDir, "TestServerThatIsLeftAlone")},
 	{"what somebody asks for goes round the limit", reconciler + ".requestSlot", replace(`r.requests.Acquire(w)`, `func() (func(), time.Duration) { if w.AtOnce { return func() {}, 0 }; return r.requests.Acquire(w) }()`), scene("TestAttemptThatSomebodyAsksForKeepsToTheLimit")},
-	{"what somebody asks for waits for the end of a pause", queues + ".Acquire", replace(`w.AtOnce || !w.Now.Before(in.until)`, `!w.Now.Before(in.until)`), scene("TestAttemptThatSomebodyAsksForKeepsToTheLimit")},
+	{"what somebody asks for waits for the end of a pause", queues + ".Acquire", replace(`w.AtOnce || !w.Now.Before(in.until)`, `!w.Now.Before(in.until)`), unitTest(admissionDir, "TestServerThatIsLeftAlone")},
 	{"that somebody asked is forgotten in line", reconciler + ".requestSlot", remove(`r.urgent.Store(w.Request, true)`), scene("TestAttemptThatSomebodyAsksForKeepsToTheLimit")},
 	{"one namespace's endpoints are checked before all others", endpointDir + ".checksPerNamespace", replace(`16`, `4096`), scene("TestEndpointsThatHangDelayNobodyElsesCheck")},
 	{"endpoints that hang are checked before those that answered", checker + ".Reconcile", never(`isHopeful(&endpoint) || r.isUrgent(req.NamespacedName)`), scene("TestEndpointsThatHangDelayNobodyElsesCheck")},

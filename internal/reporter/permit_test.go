@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -383,6 +384,8 @@ func TestNothingIsWrittenWithoutPermission(t *testing.T) {
 			var deletions atomic.Int32
 			var version atomic.Value
 			started, goOn := make(chan struct{}), make(chan struct{})
+			goesOn := sync.OnceFunc(func() { close(goOn) })
+			defer goesOn() // else a server that is closed after a failure waits for its handler
 			c := newTLSTest(t, overHTTP2, func() {}, func(w http.ResponseWriter, r *http.Request) {
 				version.Store(r.Proto[:6])
 				if r.Method == http.MethodDelete {
@@ -409,7 +412,7 @@ func TestNothingIsWrittenWithoutPermission(t *testing.T) {
 			if n := deletions.Load(); n != 0 || c.Outage() != nil {
 				t.Errorf("%d were sent, and the breaker says %v", n, c.Outage())
 			}
-			close(goOn)
+			goesOn()
 			if err := <-got; err != nil {
 				t.Errorf("another's request on the connection: %v", err)
 			}
