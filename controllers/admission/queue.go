@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package admission decides when a request to a server may be sent: no more at the same time than a limit, none while the server is down
-// or has asked to be left alone, and routine ones at a pace. Whoever has to wait costs neither a worker nor a timer: another reconcile is
+// or has asked to be left alone, and routine ones at a pace. Whoever has to wait costs neither a worker nor a timer of its own: another reconcile is
 // dispatched for it when it is granted. What is held here is worth nothing after a restart: everybody asks anew.
 package admission
 

@@ -93,7 +93,7 @@ func (d *deletion) findToDelete(ctx context.Context) (ctrl.Result, error) {
 	case decision.CreationDone:
 		d.rc.Status.ConnectionID, d.rc.Status.Creation = found[0].ID, nil
 		if len(found) > 1 {
-			d.rc.Status.LooksOwed = &v1alpha1.CreationRecord{ObservedIn: place, StartedAt: new(metav1.NowMicro())} // the others are told of at the end
+			d.rc.Status.LooksOwed = &v1alpha1.CreationRecord{ObservedIn: place, StartedAt: new(metav1.NowMicro())} // the others are announced at the end
 		}
 		return d.patchStatus(ctx, d.base, d.rc, decision.MinDelay)
 	case decision.CreationLost:

@@ -156,7 +156,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Get(ctx, req.NamespacedName, &rc); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.forget(req)
-			r.records.forgetGone(req.NamespacedName, isUntold)
+			r.records.forgetGone(req.NamespacedName, hasTrail)
 			r.memories.forgetGone(req.NamespacedName, func(memory) bool { return false }) // nothing of them outlives the resource
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)

@@ -97,9 +97,9 @@ func (r *Reconciler) recordOf(rc *v1alpha1.ReporterConnection) record {
 	return record{since: time.Now()}
 }
 
-// isUntold says whether there is still something to say of a deletion: the event of its end may be on its way, or may have come before a
+// hasTrail says whether there is still something to say of a deletion: the event of its end may be on its way, or may have come before a
 // pass that did not know of it yet.
-func isUntold(known record) bool { return known.trail != nil }
+func hasTrail(known record) bool { return known.trail != nil }
 
 // takeTrail returns what there is to say of a release, once.
 func (r *Reconciler) takeTrail(rc *v1alpha1.ReporterConnection) (taken *trail) {

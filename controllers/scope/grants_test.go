@@ -22,12 +22,12 @@ import (
 type roleBindings struct {
 	client.Client
 	answers map[string]error
-	user    string // who asks; nobody tells, if it is empty
+	user    string // who asks; if it is empty, the API server does not say
 }
 
 func (r roleBindings) Create(_ context.Context, object client.Object, _ ...client.CreateOption) error {
 	if r.user == "" {
-		return errors.New("not told")
+		return errors.New("no answer")
 	}
 	object.(*authenticationv1.SelfSubjectReview).Status.UserInfo.Username = r.user
 	return nil
@@ -118,6 +118,7 @@ func TestCommandToGrantNamesThisOperator(t *testing.T) {
 		"": "--clusterrole=reporter-operator-manager-role --serviceaccount=reporter-operator-system:reporter-operator-controller-manager",
 		"system:serviceaccount:reports:ledger-controller-manager": "--clusterrole=ledger-manager-role --serviceaccount=reports:ledger-controller-manager",
 		"system:serviceaccount:reports:other":                     "--clusterrole=reporter-operator-manager-role --serviceaccount=reporter-operator-system:reporter-operator-controller-manager",
+		"reports:ledger-controller-manager":                       "--clusterrole=reporter-operator-manager-role --serviceaccount=reporter-operator-system:reporter-operator-controller-manager",
 		"kubernetes-admin":                                        "--clusterrole=reporter-operator-manager-role --serviceaccount=reporter-operator-system:reporter-operator-controller-manager",
 	} {
 		g := grants{server: roleBindings{user: user}}

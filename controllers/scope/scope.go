@@ -275,15 +275,15 @@ func (g *grants) logMissing(ctx context.Context, namespace string, reason error)
 }
 
 // commandToGrant is how to create the RoleBinding of a namespace. The ClusterRole and the ServiceAccount have the same prefix, whatever that
-// is; where the API server does not tell who the operator is, it is the one that config/default gives.
+// is; where the API server does not say who the operator is, it is the one that config/default gives.
 func (g *grants) commandToGrant(ctx context.Context, namespace string) string {
 	const account, role = "controller-manager", "manager-role"
 	home, prefix := "reporter-operator-system", "reporter-operator-"
 	var review authenticationv1.SelfSubjectReview
 	if err := g.server.Create(ctx, &review); err == nil {
-		user, _ := strings.CutPrefix(review.Status.UserInfo.Username, "system:serviceaccount:")
+		user, isAccount := strings.CutPrefix(review.Status.UserInfo.Username, "system:serviceaccount:")
 		in, name, _ := strings.Cut(user, ":")
-		if before, found := strings.CutSuffix(name, account); found {
+		if before, found := strings.CutSuffix(name, account); found && isAccount {
 			home, prefix = in, before
 		}
 	}

@@ -237,7 +237,7 @@ var mutants = []mutant{
 	{"the status is written by what a late cache shows", reconciler + ".patchStatus", replace(`client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})`, `client.MergeFrom(base)`), scene("TestStartOfAWaitIsKeptByALateCache")},
 	{"what is noted ends with the first of its name", connectionDir + ".notes.forget", replace(`known.of == resource.GetUID()`, `true`), unitTest(connectionDir, "TestNotes")},
 	{"notes are those of any resource of the name", connectionDir + ".notes.find", replace(`known[i].of == resource.GetUID()`, `true`), unitTest(connectionDir, "TestNotes")},
-	{"what is still to be told is forgotten", connectionDir + ".notes.forgetGone", replace(`!isNeeded(known.what)`, `true`), unitTest(connectionDir, "TestNotes")},
+	{"what is still to be announced is forgotten", connectionDir + ".notes.forgetGone", replace(`!isNeeded(known.what)`, `true`), unitTest(connectionDir, "TestNotes")},
 	{"what a late pass notes is kept", connectionDir + ".notes.drop", remove(`delete(n.known, name)`), unitTest(connectionDir, "TestNotes")},
 	{"a trail is left twice", reconciler + ".takeTrail", replace(`taken, record.trail = record.trail, nil`, `taken = record.trail`), scene("TestReleaseIsToldOnce")},
 	{"no trail is left", reconciler + ".drop", remove(`r.records.update(rc, func(record *record) { before, record.trail = record.trail, &left })`), scene("TestReleaseIsToldOnce")},
